@@ -1,0 +1,47 @@
+"""The append-only, tamper-evident ledger: typed records that many processes share without a server."""
+
+from ledger.blobs import Blobs
+from ledger.chain import verify_lines
+from ledger.decider import Decider, fold
+from ledger.follow import follow, follow_async
+from ledger.fsck import check_ledger
+from ledger.handle import Live
+from ledger.opening import create_ledger, open_ledger
+from ledger.ownership import Ownership, claim, is_owned, wait_for_death
+from ledger.record import Appended, BlobRef, Cursor, Guard, Meta, Record, UnknownEvent
+from ledger.registry import Durability, Entry, Registry
+from ledger.segments import FileStore
+from ledger.settings import LedgerSettings
+from ledger.store import MemoryStore, Store, Tail
+
+__all__ = [
+    "Appended",
+    "BlobRef",
+    "Blobs",
+    "Cursor",
+    "Decider",
+    "Durability",
+    "Entry",
+    "FileStore",
+    "Guard",
+    "LedgerSettings",
+    "Live",
+    "MemoryStore",
+    "Meta",
+    "Ownership",
+    "Record",
+    "Registry",
+    "Store",
+    "Tail",
+    "UnknownEvent",
+    "check_ledger",
+    "claim",
+    "create_ledger",
+    "fold",
+    "follow",
+    "follow_async",
+    "is_owned",
+    "open_ledger",
+    "verify_lines",
+    "wait_for_death",
+]

@@ -1,0 +1,201 @@
+"""Complete, verified batches out of segment files, from a place on.
+
+A reader stops behind the last complete batch: what follows may be half written. It never waits, never writes, and
+hands out nothing whose position, chain hash and batch have not been verified.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from binascii import b2a_base64
+from hashlib import sha256
+from types import TracebackType
+
+import msgspec
+from attrs import frozen
+
+from ledger.errors import CorruptError, TamperedError
+from ledger.layout import Layout, segment_name
+from ledger.lines import Envelope, parse
+from ledger.settings import LINE_MAX_BYTES
+
+__all__ = ["BatchReader", "Lines", "Place", "Scanned", "scan_batches"]
+
+Lines = list[tuple[bytes, Envelope]]
+
+_SEALED = "ledger.segment_sealed/1"
+
+
+@frozen
+class Place:
+    """A byte of a segment file, with what lies before it."""
+
+    segment: int
+    offset: int
+    position: int
+    chain: bytes
+
+
+@frozen
+class Scanned:
+    """What a stretch of a segment file holds."""
+
+    complete: Lines
+    """Lines of complete batches."""
+    unfinished: Lines
+    """Verifying lines of one more batch."""
+    good: Place
+    """Behind the last complete batch."""
+    damage: CorruptError | None
+    """The first terminated line that does not verify, if there is one."""
+
+
+def scan_batches(data: bytes, place: Place) -> Scanned:
+    """What `data`, which was read at `place`, holds up to its last line feed."""
+    segment, end = place.segment, place.offset + len(data)
+    done: Lines = []
+    batch: Lines = []
+    position, chain, offset = place.position, place.chain, place.offset
+    good_offset, good_position, good_chain = offset, position, chain
+    size = index = 0
+    damage: CorruptError | None = None
+    for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]:
+        link = sha256(chain + line[51:]).digest()
+        try:
+            if line[:51] != b'{"c":"' + b2a_base64(link, newline=False) + b'"':
+                raise ValueError("its chain hash does not fit its bytes")
+            envelope = parse(line)
+            index += 1
+            place_in_batch = envelope.b
+            if index == 1:
+                size = place_in_batch[1]
+            if envelope.q != position or place_in_batch != (index, size) or len(line) > LINE_MAX_BYTES:
+                raise ValueError(_misfit(line, envelope, position, index, size))
+            if envelope.y == _SEALED and offset + len(line) + 1 != end:
+                raise ValueError("bytes follow it, although it seals the segment")
+        except (ValueError, msgspec.DecodeError) as error:
+            damage = CorruptError(segment_name(segment), offset, str(error), position)
+            break
+        batch.append((line, envelope))
+        position, chain = position + 1, link
+        offset += len(line) + 1
+        if index == size:
+            done += batch
+            batch, index = [], 0
+            good_offset, good_position, good_chain = offset, position, chain
+    return Scanned(done, batch, Place(segment, good_offset, good_position, good_chain), damage)
+
+
+def _misfit(line: bytes, envelope: Envelope, position: int, index: int, size: int) -> str:
+    if len(line) > LINE_MAX_BYTES:
+        return f"it has {len(line)} bytes, expected at most {LINE_MAX_BYTES}"
+    if envelope.q != position:
+        return f"it says position {envelope.q}, expected {position}"
+    return f"it is line {envelope.b[0]} of a batch of {envelope.b[1]}, expected line {index} of {size}"
+
+
+class BatchReader:
+    """Follows the segment files from a place on."""
+
+    def __init__(self, layout: Layout, place: Place, *, chunk_bytes: int, only_segment: bool = False) -> None:
+        self._layout = layout
+        self._chunk_bytes = chunk_bytes
+        self._only_segment = only_segment
+        self._file: int | None = None
+        self._next = ""
+        self._at_end = False
+        self.place = place
+
+    def read(self) -> Lines:
+        """New lines of complete batches, about one chunk of one segment; nothing at the end.
+
+        Raises CorruptError only after a second look under the lock, as a repair may race with reading.
+        """
+        try:
+            return self.read_locked()
+        except CorruptError:
+            with self._layout.lock.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                return self.read_locked()
+
+    def read_locked(self) -> Lines:
+        """The same, for one who holds the lock."""
+        size = self._chunk_bytes
+        while not self._at_end:
+            data = self._data(size)
+            found = scan_batches(data, self.place)
+            if found.complete:
+                self._go_on(found.complete, found.good)
+                return found.complete
+            if found.damage is not None:
+                raise found.damage
+            if len(data) < size:
+                if self._has_grown(len(data)):
+                    continue
+                return []
+            size *= 2
+        return []
+
+    def end_segment(self) -> None:
+        """Go on at the start of the next segment, which may not be there yet."""
+        self.close()
+        self.place = Place(self.place.segment + 1, 0, self.place.position, self.place.chain)
+
+    def rest(self) -> bytes:
+        """All bytes behind the last complete batch of the segment read from."""
+        if self._open() is None:
+            return b""
+        assert self._file is not None
+        return os.pread(self._file, max(os.fstat(self._file).st_size - self.place.offset, 0), self.place.offset)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __enter__(self) -> BatchReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _data(self, size: int) -> bytes:
+        file = self._open()
+        if file is None:
+            return b""
+        data = os.pread(file, size, self.place.offset)
+        if not data:
+            found = os.fstat(file).st_size
+            if found < self.place.offset:
+                raise TamperedError(f"{segment_name(self.place.segment)} has {found} bytes, but {self.place.offset} were read before")
+        return data
+
+    def _open(self) -> int | None:
+        if self._file is None:
+            self._next = os.fspath(self._layout.segment(self.place.segment + 1))
+            try:
+                self._file = os.open(self._layout.segment(self.place.segment), os.O_RDONLY)
+            except FileNotFoundError as error:
+                if self.place.offset or _exists(self._next):
+                    raise TamperedError(f"segment {segment_name(self.place.segment)} is missing") from error
+        return self._file
+
+    def _go_on(self, lines: Lines, good: Place) -> None:
+        self.place = good
+        if lines[-1][1].y == _SEALED:
+            self._at_end = self._only_segment
+            self.end_segment()
+
+    def _has_grown(self, num_seen: int) -> bool:
+        """Whether there is more in the file after all; one that is not sealed cannot have a successor."""
+        if self._file is None or not _exists(self._next):
+            return False
+        if os.fstat(self._file).st_size == self.place.offset + num_seen:
+            raise TamperedError(f"segment {segment_name(self.place.segment)} ends without the record that seals it")
+        return True
+
+
+def _exists(path: str) -> bool:
+    """Whether there is a file; asked at every idle look, where a Path would cost more than the question."""
+    return os.access(path, os.F_OK)

@@ -1,0 +1,166 @@
+"""The lines of a ledger, held one by one against every rule of the format.
+
+Unlike a reader it goes on behind a damaged line, so that all damage is found: the chain hash that the line states is
+taken as the start of the next.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ledger.blobs import Blobs
+from ledger.chain import HEAD_BYTES, chain_bytes, head, link
+from ledger.codec import Codec, spilled
+from ledger.errors import BlobDamagedError, BlobMissingError, DecodeError, PayloadError
+from ledger.findings import Finding, finding
+from ledger.layout import segment_name
+from ledger.lines import Envelope, name_and_version, parse, rebuild
+from ledger.record import BlobRef
+from ledger.settings import LINE_MAX_BYTES
+
+__all__ = ["Examination"]
+
+_BLOB_REF = re.compile(rb'\{"num_bytes":([0-9]+),"sha256":"([0-9a-f]{64})"\}')
+_SPILL = b'{"$blob":"'
+
+
+class Examination:
+    """Goes through the lines in order and collects what is wrong with them."""
+
+    def __init__(self, chain: bytes, position: int, *, blobs: Blobs, codec: Codec | None, is_deep: bool) -> None:
+        self.chain = chain
+        self.position = position
+        self.findings: list[Finding] = []
+        self.num_spilled = 0
+        self.num_clock_steps = 0
+        self.named: dict[BlobRef, int] = {}
+        """Every blob that a line names, with the first such position."""
+        self._blobs = blobs
+        self._codec = codec
+        self._is_deep = is_deep
+        self._versions: dict[str, int] | None = {} if position == 0 else None
+        self._keys: set[tuple[str, str]] = set()
+        self._fences: dict[str, int] = {}
+        self._batch: Envelope | None = None
+        self._time_ms = 0
+
+    @property
+    def is_between_batches(self) -> bool:
+        """Whether the last line ended a batch."""
+        return self._batch is None
+
+    def take(self, line: bytes, segment: int, offset: int) -> None:
+        """Examine the next line, which stands at `offset` of `segment`, without its line feed."""
+        place: dict[str, Any] = {"segment": segment_name(segment), "offset_bytes": offset, "position": self.position}
+        for code, message in self._mistakes(line):
+            self.findings.append(finding(code, f"The line at position {self.position} {message}.", **place))
+        self.position += 1
+
+    def end_of_segment(self, segment: int, offset: int) -> None:
+        """A batch may not go on in the next segment."""
+        if self._batch is not None:
+            message = f"The batch before position {self.position} is not whole."
+            self.findings.append(
+                finding("batch_broken", message, segment=segment_name(segment), offset_bytes=offset, position=self.position)
+            )
+            self._batch = None
+
+    def _mistakes(self, line: bytes) -> Iterator[tuple[str, str]]:
+        try:
+            envelope = parse(line)
+            stated = chain_bytes(envelope.c)
+        except (msgspec.DecodeError, ValueError) as error:
+            self._batch = None
+            yield "line_damaged", f"cannot be read ({error})"
+            self.chain = link(self.chain, line[HEAD_BYTES:])
+            return
+        if line[:HEAD_BYTES] != head(link(self.chain, line[HEAD_BYTES:])):
+            yield "chain_broken", "does not follow from the line before it: one of the two was altered, or a line is missing"
+        elif line[HEAD_BYTES:] != rebuild(envelope) or len(line) > LINE_MAX_BYTES:
+            yield "line_damaged", "does not have the form in which lines are written"
+        self.chain = stated
+        if envelope.q != self.position:
+            yield "position_gap", f"says it is at position {envelope.q}"
+            self.position = envelope.q
+        yield from self._order(envelope)
+        yield from self._content(envelope)
+
+    def _order(self, envelope: Envelope) -> Iterator[tuple[str, str]]:
+        if self._versions is not None:
+            expected = self._versions.get(envelope.s, 0)
+            if envelope.v != expected:
+                yield "version_gap", f"says it is version {envelope.v} of stream {envelope.s!r}, expected {expected}"
+            self._versions[envelope.s] = envelope.v + 1
+        yield from self._batch_mistakes(envelope)
+        if envelope.k is not None:
+            if (envelope.s, envelope.k) in self._keys:
+                yield "key_duplicate", f"has the key {envelope.k!r}, which stream {envelope.s!r} has had before"
+            self._keys.add((envelope.s, envelope.k))
+        fence = envelope.m.f if envelope.m is not None else None
+        if fence is not None:
+            if fence < self._fences.get(envelope.s, 0):
+                yield "fence_violation", f"was written by owner {fence} after owner {self._fences[envelope.s]} of stream {envelope.s!r}"
+            self._fences[envelope.s] = max(fence, self._fences.get(envelope.s, 0))
+        self.num_clock_steps += envelope.t < self._time_ms
+        self._time_ms = envelope.t
+
+    def _batch_mistakes(self, envelope: Envelope) -> Iterator[tuple[str, str]]:
+        before, (index, size) = self._batch, envelope.b
+        expected = (1, size) if before is None else (before.b[0] + 1, before.b[1])
+        if (index, size) != expected or not 1 <= index <= size or (before is not None and before.s != envelope.s):
+            yield (
+                "batch_broken",
+                f"is line {index} of a batch of {size} in stream {envelope.s!r}, which does not follow from the line before it",
+            )
+        elif envelope.k is not None and index > 1:
+            yield "batch_broken", "has a key, which only the first line of a batch may have"
+        self._batch = envelope if index < size else None
+
+    def _content(self, envelope: Envelope) -> Iterator[tuple[str, str]]:
+        payload = bytes(envelope.e)
+        if payload.startswith(_SPILL):
+            self.num_spilled += 1
+            self.named.setdefault(spilled(payload), envelope.q)
+        for num_bytes, sha256 in _BLOB_REF.findall(payload):
+            self.named.setdefault(BlobRef(sha256=sha256.decode(), num_bytes=int(num_bytes)), envelope.q)
+        if self._is_deep and _has_twin_keys(payload):
+            yield "duplicate_json_key", "has a JSON object with the same key twice"
+        if self._codec is not None:
+            yield from self._event_mistakes(self._codec, envelope, payload)
+
+    def _event_mistakes(self, codec: Codec, envelope: Envelope, payload: bytes) -> Iterator[tuple[str, str]]:
+        name, version = name_and_version(envelope.y)
+        if not codec.is_known(name, version):
+            yield "unknown_event", f"holds {envelope.y}, which this program does not know"
+            return
+        try:
+            codec.decode(name, version, payload, self._read_blob)
+            if self._is_deep and not payload.startswith(_SPILL):
+                codec.decode_strictly(name, version, payload)
+        except PayloadError as error:
+            is_unknown_field = all(problem.startswith("unknown key") for problem in error.problems)
+            yield "unknown_field" if is_unknown_field else "undecodable_event", f"does not fit its class: {'; '.join(error.problems)}"
+        except DecodeError as error:
+            yield "undecodable_event", f"cannot be decoded: {error}"
+        except (BlobMissingError, BlobDamagedError):
+            pass  # reported with the blobs
+
+    def _read_blob(self, ref: BlobRef) -> bytes:
+        with self._blobs.open(ref, verify=True) as stream:
+            return stream.read()
+
+
+def _has_twin_keys(payload: bytes) -> bool:
+    found = False
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len({key for key, _ in pairs}) < len(pairs)
+
+    json.loads(payload, object_pairs_hook=note)
+    return found

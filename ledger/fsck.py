@@ -1,0 +1,221 @@
+"""Examining a ledger as it lies on disk, and putting right what can be put right.
+
+`quick`  the open segment and how it is linked to the one before
+`full`   every line, segment digest and named blob
+`deep`   the same, with every blob hashed, every payload read by the strict path, and JSON keys compared
+
+Nothing is changed unless a repair is asked for; a repair moves bytes to quarantine and records that it did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve as replace
+
+from ledger.batches import Place
+from ledger.blobs import Blobs
+from ledger.chain import chain_bytes, chain_text
+from ledger.clock import SystemClock
+from ledger.codec import Codec
+from ledger.disk import Disk
+from ledger.errors import BlobDamagedError, BlobMissingError, CorruptError, IntegrityError, TamperedError
+from ledger.examination import Examination
+from ledger.findings import Depth, Finding, FsckReport, finding, worst_first
+from ledger.layout import Identity, Layout, segment_name
+from ledger.opening import check_identity, open_ledger
+from ledger.places import opened_segment, start_of
+from ledger.record import BlobRef, Cursor
+from ledger.recovery import judge, num_records_lost
+from ledger.registry import Registry
+from ledger.segment_writer import SegmentWriter
+from ledger.settings import LedgerSettings
+
+__all__ = ["check_ledger"]
+
+
+def check_ledger(
+    path: str | os.PathLike[str],
+    depth: Depth = "full",
+    *,
+    registry: Registry | None = None,
+    repair: bool = False,
+    accept_loss: int | None = None,
+) -> FsckReport:
+    """What is wrong with the ledger at `path`; with a `registry` its events are decoded too.
+
+    `repair` moves a torn tail to quarantine, and with `accept_loss` also damage at the end of the last segment, if it
+    costs exactly that many records. Raises NotALedgerError or FormatVersionError.
+    """
+    started = time.perf_counter()
+    layout = Layout(Path(path))
+    identity = layout.read_identity()
+    if repair:
+        _repair(layout, identity, accept_loss)
+    check = _Check(layout, identity, depth, None if registry is None else Codec(registry))
+    check.run()
+    return FsckReport(
+        depth=depth,
+        size=check.examination.position,
+        chain=chain_text(check.examination.chain),
+        num_segments=len(check.segments),
+        findings=worst_first([*check.findings, *check.examination.findings]),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _repair(layout: Layout, identity: Identity, accept_loss: int | None) -> None:
+    """Put right what can be; what cannot is left for the findings."""
+    settings, registry = LedgerSettings(), Registry(())
+    try:
+        if accept_loss is not None:
+            blobs = Blobs(layout.blobs)
+            writer = SegmentWriter(layout, identity.origin, Codec(registry), blobs, settings, SystemClock(), Disk(), write=True)
+            try:
+                writer.drop_damage(accept_loss)
+            finally:
+                writer.syncer.stop()
+                writer.close()
+        open_ledger(layout.root, registry=registry).close()
+    except IntegrityError:
+        pass
+
+
+class _Check:
+    """One examination from its first to its last file."""
+
+    def __init__(self, layout: Layout, identity: Identity, depth: Depth, codec: Codec | None) -> None:
+        self.findings: list[Finding] = []
+        self.segments: list[int] = []
+        self._layout = layout
+        self._identity = identity
+        self._depth = depth
+        self._blobs = Blobs(layout.blobs)
+        genesis = Cursor.genesis(identity.origin)
+        self.examination = Examination(chain_bytes(genesis.chain), 0, blobs=self._blobs, codec=codec, is_deep=depth == "deep")
+        self._codec = codec
+        self._missing_summaries: set[BlobRef] = set()
+
+    def run(self) -> None:
+        try:
+            self.segments = self._layout.segment_numbers()
+            check_identity(self._layout, self._identity)
+        except TamperedError as error:
+            code = "segment_missing" if "missing" in error.reason else "genesis_mismatch"
+            self._add(code, f"{_capital(error.reason)}.")
+        except CorruptError:
+            pass  # reported with the lines
+        if self._layout.lock.exists() and self._layout.lock.stat().st_size:
+            self._add("poisoned", f"A sync failed ({self._layout.lock.read_text(errors='replace').strip()}); nothing is appended.")
+        if self._depth == "quick":
+            self._start_at_last()
+        for segment in self.segments[-1:] if self._depth == "quick" else self.segments:
+            self._segment(segment)
+        if self._depth != "quick":
+            self._named_blobs()
+        self._notes()
+
+    def _start_at_last(self) -> None:
+        """Believe what the last segment says of those before it."""
+        if self.segments and self.segments[-1] > 0:
+            try:
+                place = start_of(self._layout, self._identity.origin, self.segments[-1])
+            except CorruptError:
+                return  # its first line is reported as damaged
+            self.examination = Examination(place.chain, place.position, blobs=self._blobs, codec=self._codec, is_deep=False)
+
+    def _segment(self, segment: int) -> None:
+        data = self._layout.segment(segment).read_bytes()
+        if segment > 0:
+            self._link_to_previous(segment)
+        examination, num_before = self.examination, len(self.examination.findings)
+        offset, good, is_whole = 0, self._place(segment, 0), True
+        end = data.rfind(b"\n") + 1
+        for line in data[:end].split(b"\n")[:-1]:
+            num_findings = len(examination.findings)
+            examination.take(line, segment, offset)
+            offset += len(line) + 1
+            is_whole = is_whole and not any(each.severity == "error" for each in examination.findings[num_findings:])
+            if is_whole and examination.is_between_batches:
+                good = self._place(segment, offset)
+        if segment != self.segments[-1]:
+            examination.end_of_segment(segment, end)
+            if data[end:]:
+                self._add("line_damaged", f"{segment_name(segment)} does not end with a line feed.", segment, end)
+        elif is_whole:
+            self._tail(data[good.offset :], good)
+        else:
+            self._offer_loss(num_before, num_records_lost(data[good.offset :]))
+
+    def _place(self, segment: int, offset: int) -> Place:
+        return Place(segment, offset, self.examination.position, self.examination.chain)
+
+    def _tail(self, rest: bytes, good: Place) -> None:
+        try:
+            torn = judge(rest, good)
+        except CorruptError as error:
+            message = f"The line at position {error.position} is damaged: {error.reason}."
+            place: dict[str, Any] = {"segment": error.segment, "offset_bytes": error.offset, "position": error.position}
+            self.examination.findings.append(finding("line_damaged", message, **place))
+            self._offer_loss(len(self.examination.findings) - 1, num_records_lost(rest))
+            return
+        if torn is not None:
+            self._add("torn_tail", f"A dead writer left {len(torn.data)} bytes behind the last complete batch.", good.segment, good.offset)
+
+    def _offer_loss(self, first: int, num_records: int) -> None:
+        """Say at the first error from the finding number `first` on what a repair of the last segment would cost."""
+        findings = self.examination.findings
+        index = next(index for index in range(first, len(findings)) if findings[index].severity == "error")
+        action = f"restore the segment from a backup, or repair it and accept the loss of {num_records} records"
+        findings[index] = replace(findings[index], action=action)
+
+    def _link_to_previous(self, segment: int) -> None:
+        try:
+            opened = opened_segment(self._layout, segment)
+            previous = self._layout.segment(segment - 1).read_bytes() if segment - 1 in self.segments else None
+        except CorruptError:
+            return  # reported with the lines
+        if previous is not None:
+            found = (len(previous), hashlib.sha256(previous).hexdigest())
+            if found != (opened.previous.num_bytes, opened.previous.sha256):
+                name = segment_name(segment - 1)
+                self._add("segment_digest", f"{name} has {found[0]} bytes and SHA-256 {found[1]}, unlike when it was sealed.", segment - 1)
+        if not self._blobs.has(opened.summary):
+            self._missing_summaries.add(opened.summary)
+            self._add("summary_missing", f"The summary of the segments before {segment_name(segment)} is not there.", segment)
+
+    def _named_blobs(self) -> None:
+        for ref, position in self.examination.named.items():
+            if ref in self._missing_summaries:
+                continue
+            try:
+                self._blobs.open(ref, verify=self._depth == "deep").close()
+            except (BlobMissingError, BlobDamagedError) as error:
+                code = "blob_missing" if isinstance(error, BlobMissingError) else "blob_damaged"
+                self.findings.append(finding(code, str(error), position=position))
+
+    def _notes(self) -> None:
+        examination = self.examination
+        if examination.num_clock_steps:
+            self._add("clock_stepped_back", f"The clock was set back {examination.num_clock_steps} times between records.")
+        if examination.num_spilled:
+            self._add("spilled_payload", f"{examination.num_spilled} payloads lie in blobs.")
+        if self._layout.quarantine.exists() and (num_files := sum(1 for _ in self._layout.quarantine.iterdir())):
+            self._add("quarantine_present", f"{num_files} repairs left bytes in quarantine.")
+        if self._depth != "quick":
+            named = {ref.sha256 for ref in examination.named}
+            num_unnamed = sum(path.name not in named for path in self._layout.blobs.glob("sha256/*/*"))
+            if num_unnamed:
+                self._add("unreferenced_blob", f"{num_unnamed} blobs are named by no record.")
+
+    def _add(self, code: str, message: str, segment: int | None = None, offset: int | None = None) -> None:
+        name = None if segment is None else segment_name(segment)
+        self.findings.append(finding(code, message, segment=name, offset_bytes=offset))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

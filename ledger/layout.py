@@ -1,0 +1,113 @@
+"""Where everything lies in a ledger's folder.
+
+LEDGER.json   {"format":1,"origin":…,"created_ms":…,"vkey":null}: created last, equal to record 0
+lock          what writers lock; empty, or one line "io-error OFFSET ERRNO MS BOOT_ID" after a failed sync
+seg/          00000000.jsonl …; all but the highest are sealed and read-only
+blobs/        sha256/ab/<64 hex>, and new/ for blobs under construction
+own/          <run>.lock, held by the process that owns a run
+quarantine/   bytes that a dead writer left behind the last complete batch
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import frozen
+
+from ledger.disk import sync_path
+from ledger.errors import FormatVersionError, NotALedgerError, TamperedError
+from ledger.events import FORMAT
+
+__all__ = ["Identity", "Layout", "segment_name"]
+
+_SEGMENT = re.compile(r"([0-9]{8})\.jsonl")
+
+
+@frozen(kw_only=True)
+class Identity:
+    """What `LEDGER.json` says."""
+
+    origin: str
+    created_ms: int
+
+    def to_json(self) -> str:
+        value = {"format": FORMAT, "origin": self.origin, "created_ms": self.created_ms, "vkey": None}
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def segment_name(segment: int) -> str:
+    """Name of the file of segment number `segment`."""
+    return f"{segment:08d}.jsonl"
+
+
+@frozen
+class Layout:
+    """The paths of the ledger at `root`."""
+
+    root: Path
+
+    @property
+    def identity(self) -> Path:
+        return self.root / "LEDGER.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def segments(self) -> Path:
+        return self.root / "seg"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine"
+
+    def owner_lock(self, run: str) -> Path:
+        return self.root / "own" / f"{run}.lock"
+
+    def segment(self, number: int) -> Path:
+        return self.segments / segment_name(number)
+
+    def read_identity(self) -> Identity:
+        """What `LEDGER.json` says; NotALedgerError, FormatVersionError or TamperedError if it cannot be this program's."""
+        try:
+            value: Any = json.loads(self.identity.read_bytes())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotALedgerError(
+                f"{self.root} is not a ledger: it has no LEDGER.json. Give the folder of a ledger, or create one."
+            ) from error
+        except ValueError as error:
+            raise TamperedError(f"{self.identity} is not JSON") from error
+        found = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+        if not {"format", "origin", "created_ms"} <= found.keys():
+            raise TamperedError(f"{self.identity} lacks format, origin or created_ms")
+        if found["format"] != FORMAT:
+            raise FormatVersionError(
+                f"{self.root} is a ledger of format {found['format']}, expected {FORMAT}: open it with a later version of this program."
+            )
+        return Identity(origin=found["origin"], created_ms=found["created_ms"])
+
+    def segment_numbers(self) -> list[int]:
+        """Numbers of all segments, ascending; TamperedError if one is missing."""
+        found = sorted(int(match[1]) for path in self.segments.glob("*.jsonl") if (match := _SEGMENT.fullmatch(path.name)))
+        for expected, number in enumerate(found):
+            if number != expected:
+                raise TamperedError(f"segment {segment_name(expected)} is missing")
+        if not found:
+            raise TamperedError(f"segment {segment_name(0)} is missing")
+        return found
+
+    def place_file(self, target: Path, data: bytes) -> None:
+        """Create `target` with `data`, at once and on the medium."""
+        partial = target.with_name(f"{target.name}.tmp")
+        partial.write_bytes(data)
+        sync_path(partial)
+        partial.rename(target)
+        sync_path(target.parent)

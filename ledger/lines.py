@@ -1,0 +1,201 @@
+"""One record as one line of UTF-8: how it is built and taken apart.
+
+    {"c":CHAIN,"q":POSITION,"s":STREAM,"v":VERSION,"k":KEY,"b":[I,N],"t":TIME_MS,"y":"NAME/VERSION","m":META,"e":PAYLOAD}
+
+The fields stand in this order without a space; `k` and `m` may be absent. The stored bytes are the truth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+from attrs import frozen
+
+from ledger.chain import HEAD_BYTES, head, link
+from ledger.codec import Codec, Encoded, ReadBlob
+from ledger.errors import EntryTooLargeError
+from ledger.record import Meta, Record
+from ledger.settings import LINE_MAX_BYTES
+
+__all__ = [
+    "Batch",
+    "Envelope",
+    "MetaFields",
+    "build_batch",
+    "check_key",
+    "check_stream",
+    "is_before",
+    "meta_bytes",
+    "name_and_version",
+    "parse",
+    "rebuild",
+    "record_of",
+]
+
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_KEY = re.compile(r"[A-Za-z0-9._:/+=@-]{1,200}")
+_STREAM_MAX_BYTES = 200
+_ACTOR_MAX_BYTES = 200
+_NO_META = Meta()
+_SPILLED = b',"e":{"$blob":"'
+"""Stands in every line whose payload lies in a blob, and in hardly any other."""
+
+
+class MetaFields(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
+    """The field `m` of a line."""
+
+    a: str | None = None
+    f: int | None = None
+    r: int | None = None
+    z: int | None = None
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False):
+    """A line with its payload left as it is."""
+
+    c: str
+    q: int
+    s: str
+    v: int
+    b: tuple[int, int]
+    t: int
+    y: str
+    e: msgspec.Raw
+    k: str | None = None
+    m: MetaFields | None = None
+
+    @property
+    def name(self) -> str:
+        return name_and_version(self.y)[0]
+
+
+@frozen(kw_only=True)
+class Batch:
+    """Lines to be written together."""
+
+    data: bytes
+    """All lines, each with its line feed."""
+    first: int
+    last: int
+    version: int
+    """Of the stream, behind them."""
+    chain: bytes
+
+
+_ENVELOPE = msgspec.json.Decoder(Envelope)
+_ENCODER = msgspec.json.Encoder()
+
+parse = _ENVELOPE.decode
+"""The envelope of a line without its line feed; raises msgspec.DecodeError."""
+
+
+@lru_cache(maxsize=4096)
+def name_and_version(written: str) -> tuple[str, int]:
+    """Event name and version out of the field `y`."""
+    name, _, number = written.rpartition("/")
+    return name, int(number)
+
+
+def check_stream(stream: str) -> None:
+    """Raises ValueError unless `stream` can name a stream."""
+    if _STREAM.fullmatch(stream) is None or len(stream) > _STREAM_MAX_BYTES:
+        raise ValueError(
+            f"The stream name {stream!r} is not made of parts of letters, digits, '.', '_' and '-' joined by '/', at most 200 bytes in all."
+        )
+
+
+def check_key(key: str | None) -> None:
+    """Raises ValueError unless `key` can be an idempotency key."""
+    if key is not None and _KEY.fullmatch(key) is None:
+        raise ValueError(f"The key {key!r} is not made of 1 to 200 letters, digits and . _ : / + = @ -")
+
+
+def meta_bytes(meta: Meta, fence: int | None) -> bytes:
+    """The field `m` with its name, or nothing."""
+    if meta is _NO_META and fence is None:
+        return b""
+    if meta.actor is not None and len(meta.actor.encode()) > _ACTOR_MAX_BYTES:
+        raise ValueError(f"The actor {meta.actor!r} has more than {_ACTOR_MAX_BYTES} bytes; give a shorter name.")
+    fields = MetaFields(a=meta.actor, f=fence, z=meta.cause)
+    return b"" if fields == MetaFields() else b',"m":' + _ENCODER.encode(fields)
+
+
+def build_batch(
+    events: Sequence[Encoded], *, position: int, chain: bytes, stream: str, version: int, key: str | None, time_ms: int, meta: bytes
+) -> Batch:
+    """The lines of `events`, numbered and chained from `position`, `chain` and `version` on."""
+    size = len(events)
+    parts: list[bytes] = []
+    keyed = b"" if key is None else b',"k":"%s"' % key.encode()
+    name = stream.encode()
+    for index, event in enumerate(events):
+        entry = event.entry
+        tail = b',"q":%d,"s":"%s","v":%d%s,"b":[%d,%d],"t":%d,"y":"%s/%d"%s,"e":%s}' % (
+            position + index,
+            name,
+            version + index,
+            keyed if index == 0 else b"",
+            index + 1,
+            size,
+            time_ms,
+            entry.name.encode(),
+            entry.version,
+            meta,
+            event.payload,
+        )
+        num_bytes = HEAD_BYTES + len(tail)
+        if num_bytes > LINE_MAX_BYTES:
+            raise EntryTooLargeError(entry.name, num_bytes, LINE_MAX_BYTES)
+        chain = link(chain, tail)
+        parts.append(head(chain) + tail + b"\n")
+    return Batch(data=b"".join(parts), first=position, last=position + size - 1, version=version + size, chain=chain)
+
+
+def rebuild(envelope: Envelope) -> bytes:
+    """The bytes behind the head that the grammar prescribes for `envelope`; a line that differs was not written by a writer."""
+    keyed = b"" if envelope.k is None else b',"k":"%s"' % envelope.k.encode()
+    meta = b"" if envelope.m is None else b',"m":' + _ENCODER.encode(envelope.m)
+    return b',"q":%d,"s":"%s","v":%d%s,"b":[%d,%d],"t":%d,"y":"%s"%s,"e":%s}' % (
+        envelope.q,
+        envelope.s.encode(),
+        envelope.v,
+        keyed,
+        *envelope.b,
+        envelope.t,
+        envelope.y.encode(),
+        meta,
+        bytes(envelope.e),
+    )
+
+
+def is_before(envelope: Envelope, at: int | None) -> bool:
+    """Whether the line's whole batch lies at positions up to `at`; None is the end of time."""
+    return at is None or envelope.q - envelope.b[0] + envelope.b[1] <= at
+
+
+def record_of(line: bytes, envelope: Envelope, codec: Codec, read_blob: ReadBlob) -> Record:
+    """The record that `line` holds, with its typed event."""
+    name, event_version = name_and_version(envelope.y)
+    if _SPILLED in line:
+        event = codec.decode(name, event_version, envelope.e, read_blob)
+    else:
+        event = codec.decode_whole(name, event_version, envelope.e)
+    fields = envelope.m
+    return Record(
+        position=envelope.q,
+        chain=envelope.c,
+        stream=envelope.s,
+        version=envelope.v,
+        key=envelope.k,
+        batch_index=envelope.b[0],
+        batch_size=envelope.b[1],
+        time_ms=envelope.t,
+        name=name,
+        event_version=event_version,
+        meta=_NO_META if fields is None else Meta(actor=fields.a, cause=fields.z, fence=fields.f, num_redactions=fields.r),
+        event=event,
+        line=line,
+    )

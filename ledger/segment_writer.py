@@ -1,0 +1,294 @@
+"""The writer's side of the segment files: lock, catch up, repair, write whole, roll.
+
+Everything here but `write_lock` itself is done under the lock. A writer that dies at any instant leaves what the next
+one can finish: a torn tail goes to quarantine, an unfinished roll is rolled on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from ledger.batches import BatchReader, Place
+from ledger.blobs import Blobs
+from ledger.chain import chain_text
+from ledger.clock import Clock
+from ledger.codec import Codec, Encoded
+from ledger.disk import Disk, sync_path
+from ledger.errors import (
+    BlobDamagedError,
+    BlobMissingError,
+    CorruptError,
+    PoisonedError,
+    TamperedError,
+    WriteError,
+    write_error,
+)
+from ledger.events import LEDGER_STREAM, LedgerRepaired, SealedSegment, SegmentOpened, SegmentSealed
+from ledger.journal import Journal
+from ledger.layout import Layout, segment_name
+from ledger.lines import Batch, build_batch
+from ledger.places import opened_segment, start_of
+from ledger.record import Appended
+from ledger.recovery import TornTail, judge, num_records_lost
+from ledger.settings import LedgerSettings
+from ledger.syncer import Syncer
+from ledger.write_lock import WriteLock
+
+__all__ = ["SegmentWriter"]
+
+
+class SegmentWriter:
+    """Appends to the highest segment. `journal` and `reader` stand at the same place whenever the mutex is free."""
+
+    def __init__(
+        self, layout: Layout, origin: str, codec: Codec, blobs: Blobs, settings: LedgerSettings, clock: Clock, disk: Disk, *, write: bool
+    ) -> None:
+        self._layout = layout
+        self._origin = origin
+        self._codec = codec
+        self._blobs = blobs
+        self._settings = settings
+        self._clock = clock
+        self._disk = disk
+        self._is_stale = False
+        self._segment = -1
+        self._descriptor = -1
+        self._lock = WriteLock(layout.lock, warn_seconds=settings.lock_warn_seconds, write=write)
+        self.syncer = Syncer(disk, settings.metric_sync_seconds, self._poison)
+        self.journal, self.reader = self._load()
+
+    @property
+    def place(self) -> Place:
+        return self.reader.place
+
+    @property
+    def is_poisoned(self) -> bool:
+        """Whether a failed sync, of any process, forbids writing."""
+        return self._lock.is_marked
+
+    @contextmanager
+    def write_lock(self) -> Generator[None, None, None]:
+        """Be the only writer of all processes; caught up, with what a dead writer left undone put right."""
+        try:
+            self._lock.acquire()
+            if self._lock.is_marked:
+                raise PoisonedError(
+                    f"A sync failed earlier ({self._lock.mark}), so nothing more is appended: "
+                    "see to the disk, restart the machine and open the ledger again."
+                )
+            if not self._is_current():
+                self.catch_up(is_locked=True)
+                self._finish()
+            yield
+        finally:
+            self._lock.release()
+
+    def catch_up(self, *, is_locked: bool = False) -> None:
+        """Learn what others have appended."""
+        if self._is_stale:
+            self.reader.close()
+            self.journal, self.reader = self._load()
+        read = self.reader.read_locked if is_locked else self.reader.read
+        self._is_stale = True
+        while True:
+            start = self.reader.place
+            lines = read()
+            if not lines:
+                break
+            self.journal.absorb(lines, start.segment, start.offset)
+        self._is_stale = False
+
+    def append(self, events: Sequence[Encoded], stream: str, key: str | None, meta: bytes) -> Appended:
+        """Number, chain and write `events`; rolls first if the segment is full."""
+        if self.place.offset >= self._settings.segment_max_bytes:
+            self._put([self._codec.encode(SegmentSealed(segment=self.place.segment))], LEDGER_STREAM)
+            self.reader.end_segment()
+            self._finish()
+        return self._put(events, stream, key, meta)
+
+    def _is_current(self) -> bool:
+        """Whether nothing was written since this handle last looked."""
+        if self._is_stale or self._segment != self.place.segment:
+            return False
+        found = os.fstat(self._descriptor)
+        if found.st_size < self.place.offset or found.st_nlink == 0:
+            raise TamperedError(f"{segment_name(self._segment)} was removed or cut below what was read from it")
+        return found.st_size == self.place.offset
+
+    def clear_old_mark(self) -> None:
+        """Take away the mark of a sync that failed before the machine was last started, if what is there verifies."""
+        if self._lock.is_marked_before_boot:
+            try:
+                self._lock.acquire()
+                self.catch_up(is_locked=True)
+                self._lock.clear_mark()
+            finally:
+                self._lock.release()
+
+    def drop_damage(self, accepted_loss: int) -> None:
+        """Move everything behind the last complete batch of the highest segment to quarantine.
+
+        Raises CorruptError, with nothing changed, if that is not the damage or costs another number of records.
+        """
+        try:
+            self._lock.acquire()
+            self.catch_up(is_locked=True)
+        except CorruptError:
+            rest = self.reader.rest()
+            is_open = self.place.segment == self._layout.segment_numbers()[-1]
+            if not is_open or self.journal.position != self.place.position or num_records_lost(rest) != accepted_loss:
+                raise
+            self._is_stale = False
+            self._open_file()
+            self._repair(TornTail(offset=self.place.offset, data=rest), "operator", accepted_loss)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close all files, whatever state they are in."""
+        self.reader.close()
+        self._lock.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _load(self) -> tuple[Journal, BatchReader]:
+        """Journal and reader at the start of the highest segment, or of the first if its summary is not to be had."""
+        segment = self._layout.segment_numbers()[-1]
+        place = start_of(self._layout, self._origin, segment)
+        if segment > 0:
+            try:
+                with self._blobs.open(opened_segment(self._layout, segment).summary, verify=True) as stream:
+                    journal = Journal.from_summary(stream.read())
+                if (journal.position, journal.chain) == (place.position, place.chain):
+                    return journal, self._reader(place)
+            except (BlobMissingError, BlobDamagedError):
+                pass  # everything in a summary can be read from the segments themselves
+            place = start_of(self._layout, self._origin, 0)
+        return Journal(place.position, place.chain), self._reader(place)
+
+    def _reader(self, place: Place) -> BatchReader:
+        return BatchReader(self._layout, place, chunk_bytes=self._settings.read_chunk_bytes)
+
+    def _finish(self) -> None:
+        """Repair a torn tail, go on with a roll, have the right file open for appending."""
+        if self.place.offset == 0 and not self._layout.segment(self.place.segment).exists():
+            self._open_next()
+        torn = judge(self.reader.rest(), self.place)
+        if self._segment != self.place.segment:
+            self._open_file()
+        if torn is not None:
+            self._repair(torn, "torn", 0)
+
+    def _open_file(self) -> None:
+        segment = self.place.segment
+        descriptor = os.open(self._layout.segment(segment), os.O_RDWR | os.O_APPEND)
+        old, self._descriptor, self._segment = self._descriptor, descriptor, segment
+        self.syncer.attach(descriptor)
+        if old >= 0:
+            os.close(old)
+
+    def _repair(self, torn: TornTail, reason: Literal["torn", "operator"], num_lost_records: int) -> None:
+        sha256 = hashlib.sha256(torn.data).hexdigest()
+        self._layout.quarantine.mkdir(exist_ok=True)
+        target = self._layout.quarantine / f"{self._segment:08d}-{torn.offset}-{sha256[:16]}.bin"
+        try:
+            self._layout.place_file(target, torn.data)
+            self._disk.truncate(self._descriptor, torn.offset)
+            self._disk.sync(self._descriptor)
+        except OSError as error:
+            raise write_error(error, f"The repair of {segment_name(self._segment)}") from error
+        event = LedgerRepaired(
+            segment=self._segment,
+            offset_bytes=torn.offset,
+            num_bytes=len(torn.data),
+            sha256=sha256,
+            reason=reason,
+            num_lost_records=num_lost_records,
+        )
+        self._put([self._codec.encode(event)], LEDGER_STREAM)
+        self.syncer.flush()
+
+    def _open_next(self) -> None:
+        """Begin the segment that must follow the one just sealed; every step may be repeated."""
+        sealed = self.place.segment - 1
+        path = self._layout.segment(sealed)
+        try:
+            sync_path(path)
+            path.chmod(0o444)
+            start = start_of(self._layout, self._origin, sealed)
+            with path.open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+                num_bytes = stream.tell()
+            previous = SealedSegment(
+                first_position=start.position,
+                num_records=self.place.position - start.position,
+                num_bytes=num_bytes,
+                sha256=sha256,
+                chain=chain_text(self.place.chain),
+            )
+            summary = self._blobs.put_bytes(self.journal.summary())
+            opened = self._codec.encode(SegmentOpened(segment=sealed + 1, summary=summary, previous=previous))
+            batch = self._build([opened], LEDGER_STREAM)
+            self._layout.place_file(self._layout.segment(sealed + 1), batch.data)
+        except OSError as error:
+            raise write_error(error, f"Segment {segment_name(sealed + 1)}") from error
+        self.catch_up(is_locked=True)
+
+    def _build(self, events: Sequence[Encoded], stream: str, key: str | None = None, meta: bytes = b"") -> Batch:
+        return build_batch(
+            events,
+            position=self.journal.position,
+            chain=self.journal.chain,
+            stream=stream,
+            version=self.journal.version(stream),
+            key=key,
+            time_ms=self._clock.now_ms(),
+            meta=meta,
+        )
+
+    def _put(self, events: Sequence[Encoded], stream: str, key: str | None = None, meta: bytes = b"") -> Appended:
+        batch = self._build(events, stream, key, meta)
+        self._write(batch, stream)
+        self._is_stale = True
+        self.reader.place = Place(self._segment, self.place.offset + len(batch.data), batch.last + 1, batch.chain)
+        appended = self.journal.appended(batch, stream, key, tuple(event.entry.name for event in events), self._segment)
+        self._is_stale = False
+        return appended
+
+    def _write(self, batch: Batch, stream: str) -> None:
+        """Write all of `batch` behind the last one, or nothing of it."""
+        offset, data, taken = self.place.offset, memoryview(batch.data), 0
+        try:
+            while taken < len(data):
+                taken += self._disk.write(self._descriptor, data[taken:])
+            if os.fstat(self._descriptor).st_size != offset + taken:
+                raise WriteError(
+                    f"{segment_name(self._segment)} has another size than what was written to it: something else writes there."
+                )
+        except BaseException as error:
+            self._cut_back(offset, len(data))
+            if isinstance(error, OSError):
+                num_records = batch.last - batch.first + 1
+                what = f"{num_records} record{'s' if num_records > 1 else ''} of stream {stream!r}"
+                raise write_error(error, f"A batch of {what}") from error
+            raise
+
+    def _cut_back(self, offset: int, num_bytes: int) -> None:
+        """Leave the whole batch, found again by the next catch-up, or nothing of it."""
+        found = os.fstat(self._descriptor).st_size
+        if found == offset + num_bytes:
+            return
+        try:
+            if found > offset + num_bytes:
+                raise OSError(None, f"{segment_name(self._segment)} is longer than what was written to it")
+            self._disk.truncate(self._descriptor, offset)
+        except OSError as error:
+            self._poison(error)
+
+    def _poison(self, error: OSError) -> None:
+        self._lock.set_mark(self.place.offset, error)

@@ -1,0 +1,258 @@
+"""The store that many processes share: one folder of append-only files, no server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from attrs import evolve as replace
+
+from ledger.batches import BatchReader, Lines, Place
+from ledger.blobs import Blobs
+from ledger.chain import chain_text
+from ledger.clock import Clock
+from ledger.codec import Codec
+from ledger.disk import Disk, sync_path
+from ledger.errors import BlobMissingError, LedgerClosedError, ReadOnlyLedgerError
+from ledger.forks import watch_forks
+from ledger.layout import Layout
+from ledger.lines import Envelope, is_before, record_of
+from ledger.places import Places
+from ledger.preparation import Prepared, prepare
+from ledger.record import Appended, BlobRef, Cursor, Guard, Meta, Record
+from ledger.registry import Durability, Registry
+from ledger.segment_writer import SegmentWriter
+from ledger.selection import Selection
+from ledger.settings import LedgerSettings
+from ledger.store import NO_META, Tail
+from ledger.tail import FileTail
+
+__all__ = ["FileStore"]
+
+_NUM_APPENDERS = 8
+
+
+class FileStore:
+    """A handle on the ledger at `path`, safe from any thread; `create_ledger` and `open_ledger` make one."""
+
+    def __init__(
+        self, path: Path, origin: str, registry: Registry, *, write: bool, settings: LedgerSettings, clock: Clock, disk: Disk
+    ) -> None:
+        self.path = path
+        self.origin = origin
+        self.blobs = Blobs(path / "blobs")
+        self._layout = Layout(path)
+        self._settings = settings
+        self._codec = Codec(registry)
+        self._can_write = write
+        self._closed_because = ""
+        self._mutex = threading.RLock()
+        self._appenders: ThreadPoolExecutor | None = None
+        self._places = Places(self._layout, origin)
+        self._writer = SegmentWriter(self._layout, origin, self._codec, self.blobs, settings, clock, disk, write=write)
+        watch_forks(self)
+        try:
+            if write:
+                self._writer.clear_old_mark()
+                self._put_right()
+            else:
+                self._catch_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def append(
+        self,
+        stream: str,
+        events: Sequence[object],
+        *,
+        expected: int | None = None,
+        key: str | None = None,
+        guards: Sequence[Guard] = (),
+        meta: Meta = NO_META,
+        durability: Durability | None = None,
+    ) -> Appended:
+        self._check_writable()
+        put_blob = self.blobs.put_bytes
+        ready = prepare(self._codec, self._settings, put_blob, stream, events, key=key, guards=guards, meta=meta, durability=durability)
+        with self._mutex:
+            self._check_writable()
+            if key is not None and not self._writer.journal.knows_keys(stream):
+                self._writer.journal.load_keys(stream, (row for lines in self._stream_lines(stream) for row in lines))
+            with self._writer.write_lock():
+                appended = self._append_locked(stream, ready, expected, key, guards)
+            self._places.note(self._writer.place)
+            ticket = self._writer.syncer.wrote()
+        if ready.durability is Durability.TRANSITION:
+            self._writer.syncer.wait(ticket)
+            return appended
+        self._writer.syncer.soon()
+        return replace(appended, is_durable=False)
+
+    async def append_async(
+        self,
+        stream: str,
+        events: Sequence[object],
+        *,
+        expected: int | None = None,
+        key: str | None = None,
+        guards: Sequence[Guard] = (),
+        meta: Meta = NO_META,
+        durability: Durability | None = None,
+    ) -> Appended:
+        if self._appenders is None:
+            self._appenders = ThreadPoolExecutor(_NUM_APPENDERS, thread_name_prefix="ledger-append")
+        work = partial(self.append, stream, events, expected=expected, key=key, guards=guards, meta=meta, durability=durability)
+        return await asyncio.get_running_loop().run_in_executor(self._appenders, work)
+
+    def read(self, stream: str, *, start: int = 0, at: int | None = None) -> Iterator[Record]:
+        with self._mutex:
+            self._catch_up()
+            rows = self._stream_lines(stream)
+        return (
+            self._record(line, each)
+            for lines in rows
+            for line, each in lines
+            if each.s == stream and each.v >= start and is_before(each, at)
+        )
+
+    def scan(self, *, start: int = 0, stop: int | None = None, streams: str = "*", names: str = "*") -> Iterator[Record]:
+        selection = Selection(streams, names)
+        rows = self._lines(start, stop)
+        return (self._record(line, each) for lines in rows for line, each in lines if selection.includes(each))
+
+    def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        return (line for lines in self._lines(start, stop) for line, _ in lines)
+
+    def version(self, stream: str) -> int:
+        with self._mutex:
+            self._catch_up()
+            return self._writer.journal.version(stream)
+
+    def end(self) -> Cursor:
+        with self._mutex:
+            self._catch_up()
+            journal = self._writer.journal
+            return Cursor(position=journal.position, chain=chain_text(journal.chain))
+
+    def sync(self) -> Cursor:
+        end = self.end()
+        if self._can_write:
+            self._writer.syncer.flush()
+        else:
+            sync_path(self._layout.segment(self._layout.segment_numbers()[-1]))
+        return end
+
+    def tail(self, after: Cursor, *, streams: str = "*", names: str = "*") -> Tail:
+        with self._mutex:
+            self._catch_up()
+            place = self._place_before(after.position)
+        return FileTail(self._layout, place, after, Selection(streams, names), self._record, self._settings)
+
+    def close(self) -> None:
+        if self._appenders is not None:
+            self._appenders.shutdown()
+        with self._mutex:
+            if self._closed_because:
+                return
+            self._closed_because = "The ledger is closed: open it again."
+        try:
+            self._writer.syncer.stop()
+            self._writer.syncer.settle()
+        finally:
+            self._writer.close()
+
+    def __enter__(self) -> FileStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def before_fork(self) -> None:
+        """Let no other thread be in the middle of anything."""
+        self._mutex.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        self._mutex.release()
+
+    def after_fork_in_child(self) -> None:
+        """Let go of everything, so that the parent's locks are the parent's alone."""
+        if not self._closed_because:
+            self._closed_because = "The ledger was opened before fork: open it again in this process."
+            self._writer.close()
+        self._appenders = None
+        self._mutex.release()
+
+    def _append_locked(self, stream: str, ready: Prepared, expected: int | None, key: str | None, guards: Sequence[Guard]) -> Appended:
+        journal = self._writer.journal
+        found = journal.find(stream, key, ready.events)
+        if found is not None:
+            return found
+        journal.check(stream, expected, guards)
+        for ref in ready.blobs:
+            if not self.blobs.has(ref):
+                raise BlobMissingError(ref.sha256)
+        return self._writer.append(ready.events, stream, key, ready.meta)
+
+    def _put_right(self) -> None:
+        """Repair what a dead writer left, unless a failed sync forbids writing: then the ledger can still be read."""
+        with self._mutex:
+            if self._writer.is_poisoned:
+                self._catch_up()
+            else:
+                with self._writer.write_lock():
+                    pass
+                self._places.note(self._writer.place)
+
+    def _catch_up(self) -> None:
+        self._check_open()
+        self._writer.catch_up()
+        self._places.note(self._writer.place)
+
+    def _stream_lines(self, stream: str) -> Iterator[Lines]:
+        """All lines so far of the segments that `stream` is in."""
+        head = self._writer.journal.streams.get(stream)
+        stop = self._writer.journal.position
+        starts = [] if head is None else [self._places.start(segment) for segment in head.segments]
+        return (lines for place in starts for lines in self._walk(place, 0, stop, only_segment=True))
+
+    def _lines(self, start: int, stop: int | None) -> Iterator[Lines]:
+        with self._mutex:
+            self._catch_up()
+            end = self._writer.journal.position
+            place = self._place_before(start)
+        return self._walk(place, start, end if stop is None else min(stop, end))
+
+    def _walk(self, place: Place, start: int, stop: int, *, only_segment: bool = False) -> Iterator[Lines]:
+        """Chunks of lines at positions from `start` to before `stop`, read from `place` on."""
+        with BatchReader(self._layout, place, chunk_bytes=self._settings.read_chunk_bytes, only_segment=only_segment) as reader:
+            while reader.place.position < stop:
+                first = reader.place.position
+                lines = reader.read()
+                if not lines:
+                    return
+                yield lines[max(start - first, 0) : stop - first]
+
+    def _place_before(self, position: int) -> Place:
+        return self._places.before(position, self._writer.place.segment)
+
+    def _record(self, line: bytes, envelope: Envelope) -> Record:
+        return record_of(line, envelope, self._codec, self._read_blob)
+
+    def _read_blob(self, ref: BlobRef) -> bytes:
+        with self.blobs.open(ref, verify=True) as stream:
+            return stream.read()
+
+    def _check_open(self) -> None:
+        if self._closed_because:
+            raise LedgerClosedError(self._closed_because)
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if not self._can_write:
+            raise ReadOnlyLedgerError(f"{self.path} was opened for reading: open it with write=True to append.")
