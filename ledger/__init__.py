@@ -3,6 +3,7 @@
 from ledger.blobs import Blobs
 from ledger.chain import verify_lines
 from ledger.decider import Decider, fold
+from ledger.findings import Finding, FsckReport
 from ledger.follow import follow, follow_async
 from ledger.fsck import check_ledger
 from ledger.handle import Live
@@ -23,6 +24,8 @@ __all__ = [
     "Durability",
     "Entry",
     "FileStore",
+    "Finding",
+    "FsckReport",
     "Guard",
     "LedgerSettings",
     "Live",

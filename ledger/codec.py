@@ -22,7 +22,7 @@ from ledger.record import BlobRef, UnknownEvent
 from ledger.registry import Durability, Entry, Registry
 from ledger.strict import structure
 
-__all__ = ["Codec", "Encoded", "ReadBlob"]
+__all__ = ["Codec", "Encoded", "ReadBlob", "spilled"]
 
 ReadBlob = Callable[[BlobRef], bytes]
 

@@ -14,6 +14,7 @@ __all__ = [
     "LEDGER_ENTRIES",
     "LEDGER_STREAM",
     "OWNER_STREAMS",
+    "SOFTWARE",
     "LedgerCreated",
     "LedgerRepaired",
     "OwnerClaimed",

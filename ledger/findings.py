@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import asdict, frozen
 
-__all__ = ["Depth", "Finding", "FsckReport", "Severity", "finding"]
+__all__ = ["Depth", "Finding", "FsckReport", "Severity", "finding", "worst_first"]
 
 Severity = Literal["error", "warning", "note"]
 Depth = Literal["quick", "full", "deep"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ledger.lines import Envelope
 
-__all__ = ["Selection"]
+__all__ = ["Match", "Selection"]
 
 Match = Callable[[str], object]
 

@@ -24,7 +24,7 @@ from ledger.registry import Durability, Registry
 from ledger.selection import Selection
 from ledger.settings import LedgerSettings
 
-__all__ = ["MemoryStore", "Store", "Tail"]
+__all__ = ["NO_META", "MemoryStore", "Store", "Tail"]
 
 NO_META = Meta()
 

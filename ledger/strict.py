@@ -19,7 +19,7 @@ from cattrs.errors import ForbiddenExtraKeysError
 
 from ledger.errors import PayloadError
 
-__all__ = ["NON_FINITE", "strict_converter", "structure"]
+__all__ = ["NON_FINITE", "Hook", "strict_converter", "structure"]
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]

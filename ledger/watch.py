@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-__all__ = ["Watch", "watch_folder"]
+__all__ = ["InotifyWatch", "KqueueWatch", "PollWatch", "Watch", "watch_folder"]
 
 _IN_MODIFY, _IN_MOVED_TO, _IN_CREATE = 0x002, 0x080, 0x100
 _IN_NONBLOCK = os.O_NONBLOCK

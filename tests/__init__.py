@@ -1,0 +1,1 @@
+"""Tests of kd and of its ledger."""
