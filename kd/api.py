@@ -1,0 +1,240 @@
+"""The Python API: start runs, steer them, and read them at any position of their ledger.
+
+run = kd.start("configs/quickstart.yaml", ledger="runs")
+for event in run.follow():
+    ...
+summary = run.wait()
+"""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kd.errors import UsageError
+from kd.events import REGISTRY
+from kd.run import commands, states
+from kd.run.config import RunConfig
+from kd.run.config_file import load_run_config
+from kd.run.control import find_run, plan_run, request_cancel, request_pause, run_ids, scratch_folder
+from kd.run.machine import RUN
+from kd.run.runner import Runner
+from kd.views.run_summary import summarise
+from kd.views.run_view import RunView, view_runs
+from ledger import create_ledger, open_ledger
+from ledger.clock import SystemClock
+from ledger.errors import LedgerExistsError, NotALedgerError
+from ledger.follow import follow
+from ledger.ownership import claim, is_owned, wait_for_death
+from ledger.record import Cursor, Record
+from ledger.segments import FileStore
+
+__all__ = ["Ledger", "Run", "actor", "default_ledger", "open", "resume", "start"]
+
+_START_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+
+
+def start(
+    config: str | Path | RunConfig, *, ledger: str | Path | None = None, name: str | None = None, overrides: Sequence[str] = ()
+) -> Run:
+    """Plan a run and let a process of its own work on it; returns once its start is recorded durably.
+
+    `config` is a YAML file or a RunConfig; `overrides` are texts of the form `a.b=c`. Raises ConfigError with all mistakes.
+    """
+    return open(ledger, create=True).plan(config, name=name, overrides=overrides).resume()
+
+
+def resume(run: str, *, ledger: str | Path | None = None) -> Run:
+    """Let a process of its own take up the run; returns once that is recorded durably."""
+    return open(ledger, write=True).run(run).resume()
+
+
+def open(ledger: str | Path | None = None, *, write: bool = True, create: bool = False) -> Ledger:
+    """The ledger at `ledger`, else at $KD_LEDGER, else at ./.kd/ledger; NotALedgerError if there is none."""
+    path = default_ledger() if ledger is None else Path(ledger)
+    if create and not (path / "LEDGER.json").exists():
+        try:
+            return Ledger(create_ledger(path, origin=f"kd.invalid/{secrets.token_hex(16)}", registry=REGISTRY))
+        except LedgerExistsError:
+            pass  # another process was first
+    if not path.exists():
+        raise NotALedgerError(f"There is no ledger at {path}: name one with --ledger or $KD_LEDGER, or make one with `kd run`.")
+    return Ledger(open_ledger(path, registry=REGISTRY, write=write))
+
+
+def default_ledger() -> Path:
+    """$KD_LEDGER, or ./.kd/ledger."""
+    return Path(os.environ.get("KD_LEDGER") or ".kd/ledger")
+
+
+def actor() -> str:
+    """Who is at the keyboard, as records name them."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+class Ledger:
+    """A ledger and the runs in it."""
+
+    def __init__(self, store: FileStore) -> None:
+        self.store = store
+
+    @property
+    def path(self) -> Path:
+        """The ledger's folder."""
+        return self.store.path
+
+    def plan(self, config: str | Path | RunConfig, *, name: str | None = None, overrides: Sequence[str] = ()) -> Run:
+        """Record a new run that nobody works on yet."""
+        if name is not None:
+            overrides = (*overrides, f"name={name}")
+        if not isinstance(config, RunConfig):
+            config = load_run_config(Path(config), overrides=overrides)
+        elif overrides:
+            raise UsageError("Overrides go with a configuration file, and this configuration is a RunConfig.", hint="Change the RunConfig.")
+        run = plan_run(self.store, config, clock=SystemClock(), random_hex=secrets.token_hex(3), actor=actor())
+        return Run(self, run)
+
+    def run_ids(self) -> tuple[str, ...]:
+        """Ids of all runs, oldest first."""
+        return run_ids(self.store)
+
+    def runs(self) -> tuple[Run, ...]:
+        """All runs, oldest first."""
+        return tuple(Run(self, run) for run in self.run_ids())
+
+    def run(self, text: str) -> Run:
+        """The run called `text`: an id, the beginning of one, or `latest`. UsageError if there is none."""
+        return Run(self, find_run(self.store, text))
+
+    def views(self) -> dict[str, RunView]:
+        """Every run at the ledger's end."""
+        return view_runs(self.store.scan(streams="run/*"))
+
+    def is_owned(self, run: str) -> bool:
+        """Whether a live process works on the run."""
+        return is_owned(self.path, run)
+
+
+class Run:
+    """One run of a ledger."""
+
+    def __init__(self, ledger: Ledger, run: str) -> None:
+        self.ledger = ledger
+        self.id = run
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} in {self.ledger.path}>"
+
+    def records(self, *, at: int | None = None) -> Iterator[Record]:
+        """The run's records of all streams in order, up to and including position `at`.
+
+        A position inside a batch counts as the position before the batch.
+        """
+        stop = None if at is None else at + 1
+        for record in self.ledger.store.scan(streams=f"run/{self.id}*", stop=stop):
+            if not self.has(record):
+                continue
+            if at is not None and record.position + record.batch_size - record.batch_index > at:
+                return
+            yield record
+
+    def view(self, *, at: int | None = None) -> RunView:
+        """Everything known of the run at position `at`, or now; folded from the first record."""
+        return view_runs(self.records(at=at)).get(self.id) or RunView(id=self.id)
+
+    def state(self, *, at: int | None = None) -> states.RunState:
+        """The run's own state at position `at`, or now."""
+        return self.view(at=at).run
+
+    def summary(self, *, at: int | None = None) -> dict[str, Any]:
+        """The document of `kd show --json`."""
+        return summarise(self.view(at=at), is_owned=at is not None or self.ledger.is_owned(self.id))
+
+    def follow_records(self, *, stop: Callable[[], bool] | None = None) -> Iterator[Record]:
+        """The run's records from its first, then live until `stop` answers true."""
+        store = self.ledger.store
+        for record in follow(store, after=Cursor.genesis(store.origin), streams=f"run/{self.id}*", stop=stop):
+            if self.has(record):
+                yield record
+
+    def follow(self) -> Iterator[object]:
+        """The run's typed events from its first, then live until it ends or stops, or its owner dies."""
+        return (record.event for record in self.follow_records(stop=lambda: not self.is_at_work()))
+
+    def has(self, record: Record) -> bool:
+        """Whether `record` is of this run."""
+        return record.stream == f"run/{self.id}" or record.stream.startswith(f"run/{self.id}/")
+
+    def is_at_work(self) -> bool:
+        """Whether a live process works on the run."""
+        return self.ledger.is_owned(self.id)
+
+    def wait(self, *, timeout_seconds: float = math.inf) -> dict[str, Any]:
+        """The summary once no process works on the run any more; TimeoutError if that takes too long."""
+        if not wait_for_death(self.ledger.path, self.id, timeout_seconds):
+            raise TimeoutError(f"Run {self.id} is still at work after {timeout_seconds:g} s.")
+        return self.summary()
+
+    def pause(self, *, reason: str, now: bool = False) -> None:
+        """Ask the run's owner to pause; CommandRejectedError or UsageError if there is nothing to pause."""
+        request_pause(self.ledger.store, self.id, reason=reason, actor=actor(), is_now=now)
+
+    def cancel(self, *, reason: str, now: bool = False) -> None:
+        """Ask the run's owner to end it, or end it here if nobody works on it."""
+        request_cancel(self.ledger.store, self.id, reason=reason, actor=actor(), is_now=now)
+
+    def work(self, is_interrupted: Callable[[], bool] = lambda: False) -> states.RunState:
+        """Own the run and work on it in this process until it ends, fails or is told to stop.
+
+        `is_interrupted` is asked often; once it is true the run pauses. Raises AlreadyOwnedError if another process works on the run,
+        CommandRejectedError if there is nothing to do.
+        """
+        RUN.decide(commands.StartRun(), self.state())  # refused before anything is appended
+        ownership = claim(self.ledger.store, self.id, actor())
+        try:
+            runner = Runner(
+                self.ledger.store, self.id, ownership, scratch=scratch_folder(self.ledger.path, self.id), is_interrupted=is_interrupted
+            )
+            runner.start()
+            return runner.drive()
+        finally:
+            ownership.release()
+
+    def resume(self) -> Run:
+        """Let a process of its own work on the run; returns once that is recorded durably.
+
+        What the process prints goes to `work/<run>/owner.log` in the ledger's folder.
+        """
+        RUN.decide(commands.StartRun(), self.state())
+        before = self.ledger.store.end().position
+        log = scratch_folder(self.ledger.path, self.id) / "owner.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "kd", "resume", self.id, "--ledger", str(self.ledger.path)]
+        with log.open("wb") as output:
+            owner = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._has_begun(since=before):
+            if owner.poll() is not None and not self._has_begun(since=before):
+                raise UsageError(f"The process for run {self.id} ended before it began: {log.read_text(errors='replace').strip()[-400:]}")
+            if time.monotonic() > deadline:
+                raise UsageError(f"The process for run {self.id} has not begun after {_START_SECONDS:.0f} s: see {log}.")
+            time.sleep(_POLL_SECONDS)
+        return self
+
+    def _has_begun(self, *, since: int) -> bool:
+        names = ("run.started", "run.resumed", "run.cancelled")
+        return any(record.name in names for record in self.ledger.store.scan(start=since, streams=f"run/{self.id}"))

@@ -1,0 +1,175 @@
+"""Checking a run from its records and blobs alone: nothing that was computed once is believed.
+
+    chain      every line of the ledger proves its place
+    refold     every stage, folded from its first event, ends in what the run says it handed over
+    blobs      every blob that the run's events name is there and has its digest
+    recompute  measurements from items, gates from measurements, the verdict from gates: equal to what was recorded
+
+Needs neither torch nor a converter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from attrs import fields, frozen, has
+
+from kd.artifacts import Artifact
+from kd.evaluation.events import ItemEvaluated, MeasurementRecorded
+from kd.evaluation.measures import measure
+from kd.evidence import Measurement, evaluate_gate, measurements_from_json
+from kd.governance.events import EvidenceAdmitted, EvidenceRefused, GateEvaluated, GovernanceStarted, VerdictIssued
+from kd.governance.machine import Job, verdict_from
+from kd.run import states
+from kd.run.stages import STAGES
+from kd.stage import Completed
+from kd.views.run_view import RunView, view_runs
+from ledger.errors import BlobDamagedError, BlobMissingError
+from ledger.fsck import check_ledger
+from ledger.record import BlobRef, Record
+from ledger.segments import FileStore
+
+__all__ = ["AuditReport", "Finding", "LevelResult", "audit_run"]
+
+Level = Literal["chain", "refold", "blobs", "recompute"]
+
+
+@frozen(kw_only=True)
+class Finding:
+    """One thing that is not as it was recorded."""
+
+    code: str
+    message: str
+    position: int | None = None
+
+
+@frozen(kw_only=True)
+class LevelResult:
+    """One level of the audit: how many things were checked, and what was wrong."""
+
+    level: Level
+    num_checked: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_ok(self) -> bool:
+        return not self.findings
+
+
+@frozen(kw_only=True)
+class AuditReport:
+    """The audit of one run."""
+
+    run: str
+    levels: tuple[LevelResult, ...]
+    state: str
+    verdict: str | None
+
+    @property
+    def is_ok(self) -> bool:
+        return all(level.is_ok for level in self.levels)
+
+
+def audit_run(store: FileStore, run: str) -> AuditReport:
+    """The audit of `run`: chain, refold, blobs, recompute, each whatever the others found."""
+    records = [record for record in store.scan(streams=f"run/{run}*") if record.stream.split("/")[1] == run]
+    view = view_runs(records)[run]
+    levels = (_check_chain(store), _check_refold(view), _check_blobs(store, records), _check_recompute(store, records))
+    verdict = next((result.verdict for result in _results(view) if result.verdict is not None), None)
+    return AuditReport(run=run, levels=levels, state=states.status_of(view.run), verdict=verdict)
+
+
+def _check_chain(store: FileStore) -> LevelResult:
+    report = check_ledger(store.path, depth="full")
+    found = tuple(
+        Finding(code=finding.code, message=finding.message, position=finding.position)
+        for finding in report.findings
+        if finding.severity == "error"
+    )
+    return LevelResult(level="chain", num_checked=report.size, findings=found)
+
+
+def _check_refold(view: RunView) -> LevelResult:
+    findings = []
+    for result in _results(view):
+        stage = next(stage for stage in STAGES if stage.name == result.stage)
+        outcome = stage.outcome(view.stages.get(stage.name, stage.decider.initial))
+        if outcome != Completed(outputs=result.outputs):
+            message = f"Stage {stage.name} folds to {type(outcome).__name__}, and the run says it completed with other outputs."
+            findings.append(Finding(code="outputs_differ", message=message))
+    return LevelResult(level="refold", num_checked=view.num_records, findings=tuple(findings))
+
+
+def _check_blobs(store: FileStore, records: Sequence[Record]) -> LevelResult:
+    first_named: dict[BlobRef, int] = {}
+    for record in records:
+        for blob in _blobs(record.event):
+            first_named.setdefault(blob, record.position)
+    findings = []
+    for blob, position in first_named.items():
+        try:
+            store.blobs.open(blob, verify=True).close()
+        except (BlobMissingError, BlobDamagedError) as error:
+            code = "blob_missing" if isinstance(error, BlobMissingError) else "blob_damaged"
+            findings.append(Finding(code=code, message=str(error), position=position))
+    return LevelResult(level="blobs", num_checked=len(first_named), findings=tuple(findings))
+
+
+def _check_recompute(store: FileStore, records: Sequence[Record]) -> LevelResult:
+    events = [record.event for record in records]
+    items = [event for event in events if isinstance(event, ItemEvaluated)]
+    recorded = tuple(event.measurement for event in events if isinstance(event, MeasurementRecorded))
+    findings = []
+    if recorded and measure(items) != recorded:
+        findings.append(Finding(code="measurements_differ", message="The recorded measurements do not follow from the recorded items."))
+    findings += _check_judgement(store, events)
+    num_gates = sum(isinstance(event, GateEvaluated) for event in events)
+    num_verdicts = sum(isinstance(event, VerdictIssued) for event in events)
+    return LevelResult(level="recompute", num_checked=len(recorded) + num_gates + num_verdicts, findings=tuple(findings))
+
+
+def _check_judgement(store: FileStore, events: Sequence[object]) -> Iterator[Finding]:
+    """Gates from the stored measurements, and the verdict from the gates."""
+    started = next((event for event in events if isinstance(event, GovernanceStarted)), None)
+    if started is None:
+        return
+    admitted = tuple(event.evidence for event in events if isinstance(event, EvidenceAdmitted))
+    refused = tuple(event.refusal for event in events if isinstance(event, EvidenceRefused))
+    results = tuple(event.result for event in events if isinstance(event, GateEvaluated))
+    try:
+        evidence = _evidence(store, started.inputs, {item.digest for item in admitted})
+    except (BlobMissingError, BlobDamagedError) as error:
+        yield Finding(code="evidence_unreadable", message=str(error))
+        return
+    for result in results:
+        if evaluate_gate(result.gate, evidence) != result:
+            yield Finding(code="gate_differs", message=f"Gate {result.gate.id} does not follow from the stored measurements.")
+    job = Job(config=started.config, inputs=started.inputs, seed=started.seed)
+    for event in events:
+        if isinstance(event, VerdictIssued) and verdict_from(job, admitted, refused, results) != event.verdict:
+            yield Finding(code="verdict_differs", message=f"Verdict {event.verdict.id} does not follow from the gates.")
+
+
+def _evidence(store: FileStore, inputs: Sequence[Artifact], digests: set[str]) -> list[Measurement]:
+    found: list[Measurement] = []
+    for artifact in inputs:
+        if artifact.digest in digests:
+            with store.blobs.open(artifact.file("measurements.json"), verify=True) as stream:
+                found += measurements_from_json(stream.read())
+    return found
+
+
+def _results(view: RunView) -> tuple[states.StageResult, ...]:
+    return view.run.plan.results if isinstance(view.run, states.Known) else ()
+
+
+def _blobs(value: Any) -> Iterator[BlobRef]:
+    if isinstance(value, BlobRef):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _blobs(item)
+    elif has(type(value)):
+        for field in fields(type(value)):
+            yield from _blobs(getattr(value, field.name))

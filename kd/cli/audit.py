@@ -1,0 +1,32 @@
+"""`kd audit`: whether a run is what its ledger says."""
+
+from __future__ import annotations
+
+from attrs import asdict
+
+from kd import api
+from kd.audit import audit_run
+from kd.cli.exit_codes import DONE, INTEGRITY
+from kd.cli.options import JsonFlag, LedgerPath, RunName
+from kd.cli.screen import print_document, print_line, print_table
+
+__all__ = ["audit"]
+
+
+def audit(run: RunName, *, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
+    """Check the chain, fold every stage again, hash every blob, and derive measurements, gates and verdict anew."""
+    opened = api.open(ledger, write=False)
+    report = audit_run(opened.store, opened.run(run).id)
+    if json:
+        print_document(asdict(report) | {"is_ok": report.is_ok})
+    else:
+        rows = [
+            {"level": level.level, "checked": level.num_checked, "result": "ok" if level.is_ok else f"{len(level.findings)} findings"}
+            for level in report.levels
+        ]
+        print_table(rows, ("level", "checked", "result"))
+        for level in report.levels:
+            for finding in level.findings:
+                print_line(f"{level.level}: {finding.code}: {finding.message}")
+        print_line(f"Run {report.run} is {'what its ledger says' if report.is_ok else 'NOT what its ledger says'}.")
+    return DONE if report.is_ok else INTEGRITY

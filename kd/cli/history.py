@@ -1,0 +1,106 @@
+"""`kd runs`, `show`, `events`, `replay`: reading what happened, at any position."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from kd import api
+from kd.cli.exit_codes import DONE
+from kd.cli.options import JsonFlag, LedgerPath, RunName
+from kd.cli.outcome import print_summary
+from kd.cli.screen import print_document, print_line, print_record_line, print_table
+from kd.events import REGISTRY
+from kd.views.run_summary import run_row
+from kd.views.state_digest import state_digest
+from kd.views.timeline import describe, is_transition
+from ledger.follow import follow
+from ledger.record import Cursor, Record
+
+__all__ = ["events", "replay", "runs", "show"]
+
+At = Annotated[int | None, Parameter(name="--at", help="A position in the ledger; without it, the end.")]
+
+
+def runs(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
+    """List the runs of a ledger, oldest first."""
+    opened = api.open(ledger, write=False)
+    rows = [run_row(view, is_owned=opened.is_owned(view.id)) for view in opened.views().values()]
+    if json:
+        print_document(rows)
+    elif rows:
+        print_table(rows, ("id", "state", "stage", "verdict", "seconds", "last_seq"))
+    else:
+        print_line(f"There are no runs in {opened.path}. Start one with: kd run CONFIG")
+    return DONE
+
+
+def show(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
+    """Show a run: its stages, measurements, gates and artifacts, now or at a position."""
+    found = api.open(ledger, write=False).run(run)
+    summary = found.summary(at=at)
+    if json:
+        print_document(summary)
+    else:
+        print_summary(summary)
+    return DONE
+
+
+def events(
+    run: Annotated[str | None, Parameter(help="A run's id, the beginning of one, or `latest`; without it, the whole ledger.")] = None,
+    *,
+    follow_: Annotated[bool, Parameter(name="--follow", negative="", help="Go on with what happens next, until Ctrl-C.")] = False,
+    type_: Annotated[str, Parameter(name="--type", help="Only events whose name matches, such as 'training.*'.")] = "*",
+    ledger: LedgerPath = None,
+    json: JsonFlag = False,
+) -> int:
+    """Print events in order, one a line."""
+    opened = api.open(ledger, write=False)
+    found = None if run is None else opened.run(run)
+    streams = "*" if found is None else f"run/{found.id}*"
+    if follow_:
+        records = follow(opened.store, after=Cursor.genesis(opened.store.origin), streams=streams, names=type_)
+    else:
+        records = opened.store.scan(streams=streams, names=type_)
+    for record in records:
+        if found is None or found.has(record):
+            if json:
+                print_record_line(_document(record))
+            else:
+                print_line(describe(record))
+    return DONE
+
+
+def replay(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
+    """Fold a run again from its first event, print each transition, and the digest of every state reached."""
+    found = api.open(ledger, write=False).run(run)
+    if not json:
+        for record in found.records(at=at):
+            if is_transition(record, REGISTRY):
+                print_line(describe(record))
+    view = found.view(at=at)
+    streams = {f"run/{found.id}": view.run} | {f"run/{found.id}/{name}": state for name, state in view.stages.items()}
+    rows = [{"stream": stream, "state": type(state).__name__, "digest": state_digest(state)} for stream, state in streams.items()]
+    if json:
+        print_document({"id": found.id, "at": view.last_position, "num_records": view.num_records, "streams": rows})
+    else:
+        print_line(f"{view.num_records} events up to position {view.last_position}:")
+        print_table(rows, ("stream", "state", "digest"))
+    return DONE
+
+
+def _document(record: Record) -> dict[str, Any]:
+    """The stored line as JSON, with its short field names written out."""
+    stored = msgspec.json.decode(record.line)
+    return {
+        "seq": record.position,
+        "time_ms": record.time_ms,
+        "stream": record.stream,
+        "version": record.version,
+        "name": record.name,
+        "event_version": record.event_version,
+        "actor": record.meta.actor,
+        "event": stored["e"],
+    }

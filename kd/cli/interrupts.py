@@ -1,0 +1,32 @@
+"""Ctrl-C: the first asks the run to pause, the second ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["counting_interrupts"]
+
+
+@contextmanager
+def counting_interrupts() -> Iterator[Callable[[], bool]]:
+    """Within the block, a first SIGINT or SIGTERM makes the yielded function true; a second SIGINT exits with 130."""
+    seen: list[int] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            os.write(sys.stderr.fileno(), b"\nPausing at the next safe point. Press Ctrl-C again to stop at once.\n")
+        else:
+            # no clean-up: the ledger is whole at every instant, and a clean-up could hang
+            os._exit(130)
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

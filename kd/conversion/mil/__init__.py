@@ -1,0 +1,1 @@
+"""A reference executor for the ML programs that this stage writes: it runs a saved package on any machine."""

@@ -1,0 +1,1 @@
+"""Samples, shards and manifests: written by generation, read by training and evaluation."""

@@ -1,0 +1,1 @@
+"""The stage that judges a run from its evidence."""

@@ -1,0 +1,1 @@
+"""The pipeline between the stages: configuration, machine, runner, control."""

@@ -1,0 +1,94 @@
+"""Planning, finding, pausing and cancelling runs, from any process and without loading what a stage needs."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kd.errors import UsageError
+from kd.run import commands, machine, states
+from kd.run.config import RunConfig, config_digest
+from kd.run.environment import code_digest, describe_environment
+from kd.run.pipeline import STAGE_ORDER
+from kd.run.stages import run_stream
+from ledger.clock import Clock
+from ledger.handle import Live
+from ledger.ownership import claim, is_owned
+from ledger.record import Meta
+from ledger.segments import FileStore
+
+__all__ = ["find_run", "plan_run", "request_cancel", "request_pause", "run_ids", "scratch_folder"]
+
+
+def plan_run(store: FileStore, config: RunConfig, *, clock: Clock, random_hex: str, actor: str) -> str:
+    """Record a new run of `config`; its id is name, UTC time and `random_hex`."""
+    when = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
+    run = f"{config.name}-{when:%Y%m%dT%H%M%S}-{random_hex}"
+    command = commands.PlanRun(
+        config=config,
+        config_digest=config_digest(config),
+        stages=STAGE_ORDER,
+        code_digest=code_digest(),
+        environment=describe_environment(),
+    )
+    Live(store, run_stream(run), machine.RUN).handle(command, meta=Meta(actor=actor))
+    return run
+
+
+def run_ids(store: FileStore) -> tuple[str, ...]:
+    """All runs of the ledger, oldest first."""
+    return tuple(record.stream.removeprefix("run/") for record in store.scan(streams="run/*", names="run.planned"))
+
+
+def find_run(store: FileStore, text: str) -> str:
+    """The run called `text`: its id, the unambiguous beginning of one, or `latest`. UsageError otherwise."""
+    runs = run_ids(store)
+    if text in runs:
+        return text
+    if text == "latest" and runs:
+        return runs[-1]
+    matches = [run for run in runs if run.startswith(text)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(
+            f"{text!r} is the beginning of {len(matches)} runs: {', '.join(matches)}.", hint="Give more of the id, or 'latest'."
+        )
+    close = difflib.get_close_matches(text, runs, n=1)
+    raise UsageError(f"There is no run {text!r} in this ledger.", hint=f"Did you mean {close[0]!r}?" if close else "See `kd runs`.")
+
+
+def request_pause(store: FileStore, run: str, *, reason: str, actor: str, is_now: bool) -> states.RunState:
+    """Ask the run's owner to stop at the next safe point; UsageError if nobody works on the run."""
+    live = Live(store, run_stream(run), machine.RUN)
+    if isinstance(live.state, states.Running) and not is_owned(store.path, run):
+        raise UsageError(
+            f"Run {run!r} is interrupted: nobody works on it, so there is nothing to pause.", hint=f"Go on with: kd resume {run}"
+        )
+    return live.handle(commands.RequestPause(reason=reason, is_now=is_now), meta=Meta(actor=actor))
+
+
+def request_cancel(store: FileStore, run: str, *, reason: str, actor: str, is_now: bool) -> states.RunState:
+    """Ask the run's owner to end it; a run that nobody works on is cancelled here."""
+    if is_owned(store.path, run):
+        return Live(store, run_stream(run), machine.RUN).handle(
+            commands.RequestCancel(reason=reason, is_now=is_now), meta=Meta(actor=actor)
+        )
+    ownership = claim(store, run, actor)
+    try:
+        live = Live(store, run_stream(run), machine.RUN, guards=(ownership.guard,))
+        if not isinstance(live.state, states.Cancelling | states.Pausing):
+            live.handle(commands.RequestCancel(reason=reason, is_now=is_now), meta=Meta(actor=actor))
+        if isinstance(live.state, states.Running):
+            live.handle(commands.AnswerRequest())
+        if isinstance(live.state, states.Cancelling):
+            live.handle(commands.StopRun())
+        return live.state
+    finally:
+        ownership.release()
+
+
+def scratch_folder(ledger: Path, run: str) -> Path:
+    """Where the run's files under construction lie: beside the ledger's own files, on the same file system."""
+    return ledger / "work" / run

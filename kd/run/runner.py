@@ -1,0 +1,173 @@
+"""Drives a run: asks its machine what is due, does it, and records what came of it.
+
+A crash needs no code of its own here: the next owner folds the streams, asks `pending` again and goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kd.errors import DigestMismatchError, KdError, PauseNeededError, StageError
+from kd.governance.machine import verdict_of
+from kd.ports import Ports
+from kd.run import commands, machine, states
+from kd.run.events import ProcessSampled, StageFailed
+from kd.run.pipeline import start_command
+from kd.run.process_sampler import sampling
+from kd.run.stages import run_stream, stage_named, stage_stream
+from kd.run.steering import StageTell, Steering
+from kd.stage import Completed, Failed, Outcome, Stage, Wish
+from ledger.errors import BlobMissingError, DiskFullError, FencedError, IntegrityError, WriteError
+from ledger.handle import Live
+from ledger.ownership import Ownership
+from ledger.record import BlobRef
+from ledger.segments import FileStore
+
+__all__ = ["Runner"]
+
+_BEYOND_REPAIR = (BlobMissingError, DigestMismatchError, FencedError, IntegrityError, WriteError)
+"""The ledger is not whole, cannot be written, or belongs to another owner: nothing more is appended."""
+
+
+class Runner:
+    """The owner of one run."""
+
+    def __init__(
+        self, store: FileStore, run: str, ownership: Ownership, *, scratch: Path, is_interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._scratch = scratch
+        self._guards = (ownership.guard,)
+        self._live: Live[Any, Any, Any, Any] = Live(store, run_stream(run), machine.RUN, guards=self._guards)
+        self._steering = Steering(self._live, is_interrupted)
+        self._traceback: BlobRef | None = None
+
+    def start(self) -> states.RunState:
+        """Record that this owner begins or takes up the run; CommandRejectedError if there is nothing to do."""
+        return self._handle(commands.StartRun())
+
+    def drive(self) -> states.RunState:
+        """Do what is due until the run ends, fails or is told to stop.
+
+        Damage in the ledger or its blobs (IntegrityError, DigestMismatchError) and a lost ledger (WriteError, FencedError) are
+        raised: nothing more is appended to a ledger that is not whole. The run then reads "interrupted".
+        """
+        with sampling(self._record_sample):
+            while (work := machine.RUN.pending(self._live.state)) is not None:
+                match work:
+                    case states.RunStage(stage=name):
+                        self._drive_stage(stage_named(name))
+                    case states.DrawConclusion():
+                        self._handle(commands.EndRun())
+        if isinstance(self._live.state, states.Succeeded | states.Rejected | states.Cancelled):
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        return self._state()
+
+    def _drive_stage(self, stage: Stage) -> None:
+        started = time.monotonic()
+        plan = self._plan()
+        if stage.name not in plan.started:
+            self._handle(commands.StartStage(stage=stage.name))
+        live: Live[Any, Any, Any, Any] = Live(self._store, stage_stream(self._run, stage.name), stage.decider, guards=self._guards)
+        if live.version == 0:
+            live.handle(start_command(plan, stage.name))
+        ports = Ports(store=self._store, blobs=self._store.blobs, scratch=self._scratch / stage.name)
+        ports.scratch.mkdir(parents=True, exist_ok=True)
+        try:
+            outcome = self._work(stage, live, ports)
+        except PauseNeededError as pause:
+            self._handle(commands.StopRun(cause=pause.cause, reason=_sentence(pause)))
+            return
+        except (OSError, DiskFullError) as error:
+            if _is_disk_full(error):
+                self._handle(commands.StopRun(cause="disk", reason=f"The disk is full: free some space, then resume. ({error})"))
+                return
+            outcome = self._fail(stage, live, error)
+        finally:
+            ports.resources.close()
+        self._conclude(stage, live, outcome, seconds=round(time.monotonic() - started, 3))
+
+    def _work(self, stage: Stage, live: Live[Any, Any, Any, Any], ports: Ports) -> Outcome | None:
+        """Drive the stage's machine until it ends; None if the run was told to stop."""
+        if isinstance(stage.outcome(live.state), Failed):
+            live.handle(stage.retry())
+        tell = StageTell(live, self._steering)
+        try:
+            execute = _load(stage.executor)
+            while (work := stage.decider.pending(live.state)) is not None:
+                command = execute(work, ports, tell) if tell() is Wish.GO_ON else None
+                if command is None:
+                    return None
+                live.handle(command)
+        except (PauseNeededError, *_BEYOND_REPAIR, OSError):
+            raise
+        except Exception as error:  # the runner is where unforeseen failures become events
+            return self._fail(stage, live, error)
+        outcome = stage.outcome(live.state)
+        assert outcome is not None, f"{stage.name} asks for nothing and has not ended"
+        return outcome
+
+    def _fail(self, stage: Stage, live: Live[Any, Any, Any, Any], error: Exception) -> Failed:
+        """Record a failure in the stage's own stream, and the traceback where nobody foresaw it."""
+        if isinstance(error, StageError):
+            failed = Failed(step=error.step, reason=_sentence(error), is_retryable=error.is_retryable)
+        elif isinstance(error, KdError):
+            failed = Failed(step=type(stage.decider.pending(live.state)).__name__, reason=_sentence(error), is_retryable=True)
+        else:
+            failed = Failed(
+                step=type(stage.decider.pending(live.state)).__name__, reason=f"{type(error).__name__}: {error}", is_retryable=True
+            )
+            self._traceback = self._store.blobs.put_bytes("".join(traceback.format_exception(error)).encode())
+        live.handle(stage.fail(failed.step, failed.reason, failed.is_retryable))
+        return failed
+
+    def _conclude(self, stage: Stage, live: Live[Any, Any, Any, Any], outcome: Outcome | None, seconds: float) -> None:
+        match outcome:
+            case None:
+                self._handle(commands.StopRun())
+            case Completed(outputs=outputs):
+                verdict = verdict_of(live.state) if stage.name == "governance" else None
+                status = None if verdict is None else verdict.status
+                self._handle(commands.CompleteStage(stage=stage.name, outputs=outputs, seconds=seconds, verdict=status))
+                shutil.rmtree(self._scratch / stage.name, ignore_errors=True)
+            case Failed(step=step, reason=reason, is_retryable=is_retryable):
+                failure = StageFailed(stage=stage.name, step=step, reason=reason, is_retryable=is_retryable, traceback=self._traceback)
+                self._handle(commands.FailStage(failure=failure))
+
+    def _record_sample(self, sample: ProcessSampled) -> None:
+        self._handle(commands.SampleProcess(sample=sample))
+
+    def _handle(self, command: commands.Command) -> states.RunState:
+        self._live.handle(command)
+        return self._state()
+
+    def _state(self) -> states.RunState:
+        state: states.RunState = self._live.state
+        return state
+
+    def _plan(self) -> states.Plan:
+        state = self._state()
+        assert isinstance(state, states.Known)
+        return state.plan
+
+
+def _load(name: str) -> Callable[[Any, Ports, StageTell], object | None]:
+    module, _, function = name.partition(":")
+    execute: Callable[[Any, Ports, StageTell], object | None] = getattr(importlib.import_module(module), function)
+    return execute
+
+
+def _is_disk_full(error: OSError | DiskFullError) -> bool:
+    return isinstance(error, DiskFullError) or error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def _sentence(error: KdError) -> str:
+    return f"{error} {error.hint}".strip()

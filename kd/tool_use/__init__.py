@@ -1,0 +1,1 @@
+"""Tools, calls and their parsing: shared by generation and evaluation."""

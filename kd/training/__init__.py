@@ -1,0 +1,1 @@
+"""The stage that trains a student on a data set and a teacher signal."""

@@ -1,0 +1,87 @@
+"""A run at one position of the ledger: its own state, its stages' states, and what was measured and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import evolve as replace
+from attrs import field, frozen
+
+from kd.evaluation.events import MeasurementRecorded
+from kd.evidence import GateResult, Measurement
+from kd.governance.events import GateEvaluated
+from kd.run import machine, states
+from kd.run.events import ProcessSampled
+from kd.run.stages import STAGES
+from ledger.record import Record, UnknownEvent
+
+__all__ = ["RunView", "evolve_view", "view_runs"]
+
+_STAGES = {stage.name: stage for stage in STAGES}
+
+
+@frozen(kw_only=True)
+class RunView:
+    """What is known of one run."""
+
+    id: str
+    run: states.RunState = field(factory=states.Absent)
+    stages: Mapping[str, Any] = field(factory=dict)
+    """State of each stage that has events, by name."""
+    started_ms: int | None = None
+    last_ms: int | None = None
+    last_position: int = -1
+    num_records: int = 0
+    num_unknown: int = 0
+    """Records of event kinds that this version of kd does not know."""
+    measurements: tuple[Measurement, ...] = ()
+    gates: tuple[GateResult, ...] = ()
+    peak_rss_bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first record to the last, pauses included."""
+        if self.started_ms is None or self.last_ms is None:
+            return 0.0
+        return (self.last_ms - self.started_ms) / 1000
+
+
+def evolve_view(view: RunView, record: Record) -> RunView:
+    """The view after `record`, which must be of the run's streams."""
+    view = replace(
+        view,
+        started_ms=record.time_ms if view.started_ms is None else view.started_ms,
+        last_ms=record.time_ms,
+        last_position=record.position,
+        num_records=view.num_records + 1,
+    )
+    event = record.event
+    stage = _STAGES.get(record.stream.removeprefix(f"run/{view.id}").removeprefix("/"))
+    if isinstance(event, UnknownEvent):
+        return replace(view, num_unknown=view.num_unknown + 1)
+    if stage is not None:
+        state = stage.decider.evolve(view.stages.get(stage.name, stage.decider.initial), event)
+        view = replace(view, stages={**view.stages, stage.name: state})
+    match event:
+        case MeasurementRecorded(measurement=measurement):
+            return replace(view, measurements=(*view.measurements, measurement))
+        case GateEvaluated(result=result):
+            return replace(view, gates=(*view.gates, result))
+        case ProcessSampled(rss_bytes=rss_bytes):
+            return replace(view, peak_rss_bytes=max(view.peak_rss_bytes, rss_bytes))
+        case _ if stage is None:
+            return replace(view, run=machine.evolve(view.run, event))  # type: ignore[arg-type]  # the run's stream holds its events alone
+        case _:
+            return view
+
+
+def view_runs(records: Iterable[Record]) -> dict[str, RunView]:
+    """Every run among `records`, oldest first; other streams are passed over."""
+    views: dict[str, RunView] = {}
+    for record in records:
+        family, _, rest = record.stream.partition("/")
+        if family == "run":
+            run = rest.partition("/")[0]
+            views[run] = evolve_view(views.get(run) or RunView(id=run), record)
+    return views

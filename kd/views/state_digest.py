@@ -1,0 +1,41 @@
+"""One digest for a whole state, to compare folds."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import fields, has
+
+__all__ = ["state_digest"]
+
+
+def state_digest(state: object) -> str:
+    """SHA-256 of the canonical JSON of an attrs state: class names, fields, values; equal states give equal digests anywhere."""
+    return hashlib.sha256(json.dumps(_plain(state), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _plain(value: object) -> Any:
+    cls: Any = type(value)
+    match value:
+        case enum.Enum():
+            return [type(value).__name__, value.name]
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value.hex()
+        case bytes():
+            return value.hex()
+        case tuple() | list():
+            return [_plain(item) for item in value]
+        case frozenset() | set():
+            return sorted(json.dumps(_plain(item), sort_keys=True) for item in value)
+        case Mapping():
+            return sorted([str(key), _plain(item)] for key, item in value.items())
+        case _ if has(cls):
+            return {"": cls.__name__} | {field.name: _plain(getattr(value, field.name)) for field in fields(cls)}
+        case _:
+            raise TypeError(f"{cls.__name__} has no place in a state, expected attrs classes and plain values.")

@@ -1,0 +1,41 @@
+"""What holds for all tests: generated examples are the same in every run, and one finished run serves all who only read it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.command_line import ENDED, run_kd
+
+settings.register_profile("kd", derandomize=True, deadline=None)
+settings.load_profile("kd")
+
+
+@pytest.fixture(scope="session")
+def finished_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger with one finished run of configs/tiny.yaml, made once for all workers; read it, never change it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    ledger, done = shared / "finished" / "ledger", shared / "finished" / "done"
+    done.parent.mkdir(exist_ok=True)
+    with (shared / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            finished = run_kd("run", "configs/tiny.yaml", ledger=ledger)
+            assert finished.returncode in ENDED, finished.stderr
+            done.touch()
+    return ledger
+
+
+@pytest.fixture
+def copied_ledger(finished_ledger: Path, tmp_path: Path) -> Path:
+    """A copy of the finished ledger to be damaged; its blobs are hard links, so replace them, never write into them."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_ledger, copy, ignore=shutil.ignore_patterns("blobs"))
+    shutil.copytree(finished_ledger / "blobs", copy / "blobs", copy_function=os.link)
+    return copy
