@@ -30,7 +30,7 @@ from ledger.fsck import check_ledger
 from ledger.record import BlobRef, Record
 from ledger.segments import FileStore
 
-__all__ = ["AuditReport", "Finding", "LevelResult", "audit_run"]
+__all__ = ["AuditReport", "Finding", "Level", "LevelResult", "audit_run"]
 
 Level = Literal["chain", "refold", "blobs", "recompute"]
 

@@ -61,6 +61,21 @@ class Measurement:
 _FIELDS = tuple(attribute.name for attribute in fields(Measurement))
 
 
+def _check_theta(_instance: object, _attribute: object, theta: float) -> None:
+    if not math.isfinite(theta):
+        raise ValueError(f"theta is {theta}, expected a finite number.")
+
+
+def _check_min_n(_instance: object, _attribute: object, min_n: int) -> None:
+    if min_n < 1:
+        raise ValueError(f"min_n is {min_n}, expected at least 1: a gate needs evidence to pass.")
+
+
+def _check_relative_to(_instance: object, _attribute: object, relative_to: str | None) -> None:
+    if relative_to is not None and "*" in relative_to:
+        raise ValueError(f"relative_to is {relative_to!r}, expected the name of one slice.")
+
+
 @frozen(kw_only=True)
 class GateRule:
     """One condition on the measurements of one metric, suite and slice."""
@@ -71,28 +86,20 @@ class GateRule:
     slice: str = "all"
     """A slice, or a pattern in which `*` stands for any text: then every slice that matches must hold, and at least one must exist."""
     rule: Literal[">=", "<=", "=="]
-    theta: float = field()
-    min_n: int = field(default=15)
+    theta: float = field(validator=_check_theta)
+    min_n: int = field(default=15, validator=_check_min_n)
     """Evidence on fewer items is inconclusive."""
     level: Literal["hard", "warn", "report"] = "hard"
     is_waivable: bool = True
-    relative_to: str | None = field(default=None)
+    relative_to: str | None = field(default=None, validator=_check_relative_to)
     """Slice of the same metric and suite whose value multiplies `theta`: the bar is theta times that value."""
 
-    @theta.validator
-    def _check_theta(self, _attribute: object, theta: float) -> None:
-        if not math.isfinite(theta):
-            raise ValueError(f"theta is {theta}, expected a finite number.")
 
-    @min_n.validator
-    def _check_min_n(self, _attribute: object, min_n: int) -> None:
-        if min_n < 1:
-            raise ValueError(f"min_n is {min_n}, expected at least 1: a gate needs evidence to pass.")
-
-    @relative_to.validator
-    def _check_relative_to(self, _attribute: object, relative_to: str | None) -> None:
-        if relative_to is not None and "*" in relative_to:
-            raise ValueError(f"relative_to is {relative_to!r}, expected the name of one slice.")
+def _check_gates(_instance: object, _attribute: object, gates: tuple[GateRule, ...]) -> None:
+    ids = [gate.id for gate in gates]
+    doubled = sorted({id_ for id_ in ids if ids.count(id_) > 1})
+    if doubled:
+        raise ValueError(f"Several gates have the id {', '.join(doubled)}: give each an id of its own.")
 
 
 @frozen(kw_only=True)
@@ -103,14 +110,7 @@ class GateSet:
     version: int = 1
     purpose: Purpose = "experiment"
     """The most demanding purpose that these gates can support."""
-    gates: tuple[GateRule, ...] = field()
-
-    @gates.validator
-    def _check_gates(self, _attribute: object, gates: tuple[GateRule, ...]) -> None:
-        ids = [gate.id for gate in gates]
-        doubled = sorted({id_ for id_ in ids if ids.count(id_) > 1})
-        if doubled:
-            raise ValueError(f"Several gates have the id {', '.join(doubled)}: give each an id of its own.")
+    gates: tuple[GateRule, ...] = field(validator=_check_gates)
 
 
 @frozen(kw_only=True)

@@ -10,11 +10,11 @@ from importlib import metadata
 from cyclopts import App, CycloptsError
 
 from kd.cli import artifacts, audit, doctor, history, runs, teacher
-from kd.cli.exit_codes import DONE, USAGE, describe_error, error_code, is_foreseen
+from kd.cli.exit_codes import DONE, STOPPED_AT_ONCE, USAGE, describe_error, error_code, is_foreseen
 from kd.cli.screen import print_document, print_error
 from kd.errors import ConfigError
 
-__all__ = ["APP", "run_command"]
+__all__ = ["APP", "TEACHER", "run_command"]
 
 APP = App(
     name="kd",
@@ -48,7 +48,7 @@ def run_command(tokens: Sequence[str]) -> int:
         return _report(error, wants_json, f"{str(error).rstrip('.')}. See `kd --help`.", USAGE)
     except KeyboardInterrupt:
         print_error("Stopped.")
-        return 130
+        return STOPPED_AT_ONCE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
         return DONE

@@ -20,7 +20,7 @@ from kd.run import states
 from kd.views.run_summary import HANDED_OVER, artifact_rows
 from ledger.blobs import Blobs
 
-__all__ = ["APP"]
+__all__ = ["APP", "get_artifact", "list_artifacts"]
 
 APP = App(name="artifacts", help="List what stages hand over, and copy it out of the ledger.")
 

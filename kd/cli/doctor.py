@@ -22,7 +22,7 @@ from kd.cli.screen import print_document, print_table
 from kd.errors import KdError
 from ledger.errors import LedgerError
 
-__all__ = ["doctor"]
+__all__ = ["Operation", "Row", "doctor"]
 
 Operation = Literal["watch", "generation", "training", "export", "conversion", "evaluation", "all"]
 _GIB = 2**30

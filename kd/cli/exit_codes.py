@@ -8,9 +8,26 @@ from kd.errors import ConfigError, DigestMismatchError, KdError, UsageError
 from kd.run import states
 from ledger.errors import AlreadyOwnedError, BlobMissingError, CommandRejectedError, IntegrityError, LedgerError, SetupError
 
-__all__ = ["DONE", "FAILED", "INTEGRITY", "NEEDS_WAIVER", "REJECTED", "USAGE", "describe_error", "error_code", "run_code"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INTEGRITY",
+    "NEEDS_WAIVER",
+    "REJECTED",
+    "STOPPED_AT_ONCE",
+    "USAGE",
+    "describe_error",
+    "error_code",
+    "is_foreseen",
+    "run_code",
+]
 
-DONE, FAILED, USAGE, REJECTED, NEEDS_WAIVER, INTEGRITY = 0, 1, 2, 3, 4, 5
+DONE = 0
+FAILED = 1
+USAGE = 2
+REJECTED = 3
+NEEDS_WAIVER = 4
+INTEGRITY = 5
 STOPPED_AT_ONCE = 130
 
 

@@ -19,7 +19,7 @@ from kd.views.timeline import describe, is_transition
 from ledger.follow import follow
 from ledger.record import Cursor, Record
 
-__all__ = ["events", "replay", "runs", "show"]
+__all__ = ["At", "events", "replay", "runs", "show"]
 
 At = Annotated[int | None, Parameter(name="--at", help="A position in the ledger; without it, the end.")]
 

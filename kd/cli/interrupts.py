@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from kd.cli.exit_codes import STOPPED_AT_ONCE
+
 __all__ = ["counting_interrupts"]
 
 
@@ -22,7 +24,7 @@ def counting_interrupts() -> Iterator[Callable[[], bool]]:
             os.write(sys.stderr.fileno(), b"\nPausing at the next safe point. Press Ctrl-C again to stop at once.\n")
         else:
             # no clean-up: the ledger is whole at every instant, and a clean-up could hang
-            os._exit(130)
+            os._exit(STOPPED_AT_ONCE)
 
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -19,7 +19,7 @@ from kd.cli.screen import print_document, print_line
 from kd.run import states
 from kd.run.config_file import load_run_config
 
-__all__ = ["cancel", "pause", "resume", "run"]
+__all__ = ["Detach", "Now", "cancel", "pause", "resume", "run"]
 
 Now = Annotated[bool, Parameter(name="--now", negative="", help="Drop what is unfinished instead of finishing it.")]
 Detach = Annotated[bool, Parameter(name="--detach", negative="", help="Work in a process of its own and return once that has begun.")]

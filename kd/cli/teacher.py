@@ -22,7 +22,7 @@ from kd.cli.options import JsonFlag
 from kd.cli.screen import print_document, print_line
 from kd.errors import UsageError
 
-__all__ = ["check_teacher", "serve_teacher"]
+__all__ = ["Threads", "check_teacher", "serve_teacher"]
 
 _DEFAULT = "smollm2"
 _KEY_VARIABLE = "KD_TEACHER_KEY"

@@ -46,10 +46,11 @@ _CORE_ML_DTYPES: Final = {"int32": "INT32", "float32": "FLOAT16"}
 def convert_function(program: torch.export.ExportedProgram, function: FunctionSpec, scratch: Path) -> Program:
     """`program` in half precision with the names, dtypes and shapes of `function`.
 
-    `scratch` is an empty folder for what coremltools writes; the answer reads its weights from there. Raises StageError
+    `scratch` is a folder for what coremltools writes; the answer reads its weights from there. Raises StageError
     if a weight does not fit half precision or coremltools gives up.
     """
     _check_range(program, function.name)
+    scratch.mkdir(parents=True, exist_ok=True)
     folder = scratch / f"{function.name}.mlpackage"
     if problem := _convert(program, function, folder):
         raise StageError(f"convert {function.name}", f"coremltools could not convert {function.name}: {problem}", is_retryable=False)

@@ -24,7 +24,7 @@ from kd.conversion.quiet_coremltools import (
     register_torch_op,
 )
 
-__all__ = ["FP16_CAST", "SCALED_RMS_NORM"]
+__all__ = ["FP16_CAST", "SCALED_RMS_NORM", "alias", "fp16_cast", "scaled_rms_norm"]
 
 FP16_CAST: Final = "kd::fp16_cast"
 SCALED_RMS_NORM: Final = "kd::scaled_rms_norm"

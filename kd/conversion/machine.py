@@ -65,7 +65,7 @@ from kd.stage import Outcome, Progress, Stage
 from ledger.decider import Decider
 from ledger.errors import CommandRejectedError
 
-__all__ = ["DECIDER", "STAGE", "functions_of", "package_kind"]
+__all__ = ["DECIDER", "STAGE", "decide", "evolve", "functions_of", "package_kind", "pending"]
 
 _PROGRAMS: Final = "programs/"
 _SUFFIX: Final = ".pt2"

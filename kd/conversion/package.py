@@ -19,7 +19,7 @@ from kd.conversion.quiet_coremltools import Model_pb2
 from kd.conversion.weight_file import Blob, read_weight_file, write_weight_file
 from kd.errors import UsageError
 
-__all__ = ["Program", "blob_values", "block_of", "read_package", "write_package"]
+__all__ = ["SPEC_PATH", "WEIGHTS_PATH", "Program", "blob_values", "block_of", "read_package", "write_package"]
 
 SPEC_PATH: Final = Path("Data/com.apple.CoreML/model.mlmodel")
 WEIGHTS_PATH: Final = Path("Data/com.apple.CoreML/weights/weight.bin")

@@ -19,6 +19,11 @@ def _between(low: int, high: int) -> Any:
     return check
 
 
+def _check_suites(_instance: object, _attribute: object, suites: tuple[str, ...]) -> None:
+    if not suites or len(set(suites)) != len(suites):
+        raise ValueError(f"suites is {list(suites)}, expected at least one suite and each only once.")
+
+
 @frozen(kw_only=True)
 class LmConfig:
     """Held-out likelihood and divergence from the teacher."""
@@ -53,14 +58,9 @@ class SpeedConfig:
 class EvaluationConfig:
     """What is evaluated."""
 
-    suites: tuple[SuiteName, ...] = field(default=("lm", "tool_use", "speed"))
+    suites: tuple[SuiteName, ...] = field(default=("lm", "tool_use", "speed"), validator=_check_suites)
     threads: int = field(default=2, validator=_between(1, 256))
     """Threads of torch and of ONNX Runtime."""
     lm: LmConfig = LmConfig()
     tool_use: ToolUseConfig = ToolUseConfig()
     speed: SpeedConfig = SpeedConfig()
-
-    @suites.validator
-    def _check_suites(self, _attribute: object, suites: tuple[str, ...]) -> None:
-        if not suites or len(set(suites)) != len(suites):
-            raise ValueError(f"suites is {list(suites)}, expected at least one suite and each only once.")

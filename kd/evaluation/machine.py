@@ -59,7 +59,7 @@ from kd.stage import Outcome, Progress, Stage
 from ledger.decider import Decider
 from ledger.errors import CommandRejectedError
 
-__all__ = ["DECIDER", "STAGE", "decide", "evolve", "item_order", "pending"]
+__all__ = ["DECIDER", "STAGE", "Event", "decide", "evolve", "item_order", "pending"]
 
 Event = (
     EvaluationStarted

@@ -18,7 +18,7 @@ from kd.models.logit_store import SparseRows
 
 __all__ = ["TokenScores", "score_model", "score_teacher", "totals"]
 
-Float64 = NDArray[np.float64]
+_Float64 = NDArray[np.float64]
 
 _NUM_ROWS_AT_ONCE = 64
 
@@ -27,11 +27,11 @@ _NUM_ROWS_AT_ONCE = 64
 class TokenScores:
     """One row a supervised token."""
 
-    nll_N: Float64
+    nll_N: _Float64
     """Negative log-probability of the token that stands there, in nats."""
     is_free_N: NDArray[np.bool_]
     """The teacher had a choice."""
-    kl_N: Float64 | None = None
+    kl_N: _Float64 | None = None
     """KL(teacher || model) in nats, an estimate that may be negative; None for the teacher itself."""
     agrees_N: NDArray[np.bool_] | None = None
     """The model and the teacher prefer the same token."""
@@ -67,7 +67,7 @@ def totals(scores: TokenScores) -> tuple[Score, ...] | None:
     return tuple(found) if all(np.isfinite(score.total) for score in found) else None
 
 
-def _log_sum_exp(logits_NV: NDArray[np.float32]) -> Float64:
+def _log_sum_exp(logits_NV: NDArray[np.float32]) -> _Float64:
     """The normaliser of each row, `[N, 1]` in float64, without a copy of the whole matrix in float64."""
     parts = [np.zeros((0, 1))]
     for start in range(0, len(logits_NV), _NUM_ROWS_AT_ONCE):

@@ -131,12 +131,12 @@ def _step(oracle: Oracle, function: FunctionSpec, reference: Reference, run: Eng
 def _pieces(oracle: Oracle, function: FunctionSpec, reference: Reference, run: Engine) -> Iterator[Outcome]:
     """A whole sequence in three calls, over no past, over some, and one token: each goes on from what the last gave."""
     past = Past.empty(oracle.architecture)
-    num_tokens = len(reference.ids)
+    num_tokens = min(len(reference.ids), oracle.primary)
     ends = sorted({end for end in (num_tokens // 2, num_tokens - 1, num_tokens) if end > 0})
     for start, end in zip((0, *ends), ends, strict=False):
         outputs = run(program_inputs(function, oracle.rotation, reference.ids[start:end], past))
         past = Past(k=np.concatenate((past.k, outputs["new_k"]), axis=2), v=np.concatenate((past.v, outputs["new_v"]), axis=2))
-        yield _outcome(function, range(start, end), [row for row in oracle.last_rows(reference) if start <= row < end], outputs)
+        yield _outcome(function, range(start, end), [row for row in oracle.primary_rows(reference) if start <= row < end], outputs)
 
 
 def _outcome(function: FunctionSpec, tokens: Sequence[int], logits_rows: Sequence[int], outputs: Outputs) -> Outcome:

@@ -16,7 +16,7 @@ class ExportConfig:
     lengths: tuple[int, ...] = field(default=(64, 128))
     """Keys, past and new together, of the programs of fixed shape; each gives a prefill, a decode and a verify function."""
     primary: int = field(default=128)
-    """The length that gates and reports speak of; one of `lengths`."""
+    """The length at which is measured what has none of its own (twin, ONNX graph, Hugging Face folder); one of `lengths`."""
     verify_width: int = field(default=8)
     """Query tokens of a verify function."""
     opset: int = field(default=23)
@@ -24,8 +24,11 @@ class ExportConfig:
     hf: bool = True
     """Whether a Hugging Face folder is written as well."""
 
-    threads: int = field(default=2)
-    """Processor threads while engines are compared; part of what makes the numbers reproducible."""
+    threads: int = field(default=1)
+    """Processor threads while engines are compared; part of what makes the numbers reproducible.
+
+    Most calls decode one token, which a second thread hardly helps, and waiting for it costs much where cores are shared.
+    """
 
     @lengths.validator
     def _check_lengths(self, _attribute: Any, lengths: tuple[int, ...]) -> None:

@@ -163,7 +163,7 @@ def _oracle(basis: Basis, ports: Ports) -> Oracle:
             special=special_tokens(tokenizer),
             generator=_generator(basis.seed, "probes"),
         )
-        return open_oracle(architecture, folder, probes, basis.config.lengths)
+        return open_oracle(architecture, folder, probes, lengths=basis.config.lengths, primary=basis.config.primary)
 
     return ports.resources.get(f"export.oracle.{student.digest}", opened)
 

@@ -70,14 +70,14 @@ def measure_hf(oracle: Oracle, folder: Path) -> PairReport:
     for reference in oracle.references:
         with torch.inference_mode():
             outputs = model(torch.tensor([reference.ids]), use_cache=True)
-        last = list(oracle.last_rows(reference))
+        measured = list(oracle.primary_rows(reference))
         layers = outputs.past_key_values.layers
         found = {
-            "logits": outputs.logits[0, last],
+            "logits": outputs.logits[0, measured],
             "new_k": torch.cat([layer.keys for layer in layers], dim=1).reshape(shape),
             "new_v": torch.cat([layer.values for layer in layers], dim=1).reshape(shape),
         }
-        expected = {"logits": reference.logits(last), "new_k": reference.past.k, "new_v": reference.past.v}
+        expected = {"logits": reference.logits(measured), "new_k": reference.past.k, "new_v": reference.past.v}
         pair.add(expected, found, num_positions=len(reference.ids))
     return pair.report("hf")
 

@@ -24,7 +24,7 @@ from kd.export.oracle import Oracle
 from kd.models.contract import FunctionSpec
 from kd.models.program_inputs import Past, program_inputs
 
-__all__ = ["InvariantName", "InvariantResult", "check_invariants"]
+__all__ = ["Inputs", "InvariantName", "InvariantResult", "check_invariants"]
 
 InvariantName = Literal["causality", "kv_live", "padding", "position", "shapes"]
 

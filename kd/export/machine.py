@@ -51,6 +51,7 @@ __all__ = [
     "Checks",
     "Command",
     "FailExport",
+    "Record",
     "RecordHf",
     "RecordOnnx",
     "RecordProgram",

@@ -27,7 +27,7 @@ from kd.models.contract import WEIGHTS_FILE, FunctionSpec
 from kd.models.program_inputs import Past, Rotation, program_inputs
 from kd.models.rope import rotary_tables
 
-__all__ = ["Oracle", "Reference", "open_oracle", "run_twin"]
+__all__ = ["Float32", "Oracle", "Reference", "open_oracle", "run_twin"]
 
 Float32 = NDArray[np.float32]
 
@@ -57,6 +57,7 @@ class Oracle:
     twin: Twin
     rotation: Rotation
     probes: Probes
+    primary: int
     full: tuple[Reference, ...]
     adversarial: tuple[Reference, ...]
 
@@ -64,9 +65,9 @@ class Oracle:
     def references(self) -> tuple[Reference, ...]:
         return (*self.full, *self.adversarial)
 
-    def last_rows(self, reference: Reference) -> tuple[int, ...]:
-        """The kept rows at the end of `reference`."""
-        return self.rows(reference, len(reference.ids))
+    def primary_rows(self, reference: Reference) -> tuple[int, ...]:
+        """The kept rows of `reference` before the primary length, for what has no length of its own."""
+        return self.rows(reference, self.primary)
 
     def rows(self, reference: Reference, length: int) -> tuple[int, ...]:
         """The kept rows of `reference` that a function of `length` keys can reach last."""
@@ -75,7 +76,7 @@ class Oracle:
 
 
 @contextmanager
-def open_oracle(architecture: Architecture, folder: Path, probes: Probes, lengths: tuple[int, ...]) -> Iterator[Oracle]:
+def open_oracle(architecture: Architecture, folder: Path, probes: Probes, *, lengths: tuple[int, ...], primary: int) -> Iterator[Oracle]:
     """The oracle over the checkpoint in `folder`; results are kept for the rows before the end of each of `lengths`."""
     weights = load_file(folder / WEIGHTS_FILE)
     twin = load_twin(architecture, weights)
@@ -95,6 +96,7 @@ def open_oracle(architecture: Architecture, folder: Path, probes: Probes, length
         twin=twin,
         rotation=rotation,
         probes=probes,
+        primary=primary,
         full=tuple(reference(ids) for ids in probes.full),
         adversarial=tuple(reference(ids) for ids in probes.adversarial),
     )

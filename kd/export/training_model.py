@@ -17,13 +17,13 @@ def measure_twin(oracle: Oracle, student: Student) -> PairReport:
     rows = oracle.architecture.num_layers * oracle.architecture.num_kv_heads
     for reference in oracle.references:
         num_tokens = len(reference.ids)
-        last = list(oracle.last_rows(reference))
+        measured = list(oracle.primary_rows(reference))
         cache = KvCache.empty(oracle.architecture, 1, num_tokens)
         with torch.inference_mode():
             hidden_BTH = student(torch.tensor([reference.ids]), cache=cache).hidden_BTH
-            logits_NV = student.logits(hidden_BTH[0, last])
+            logits_NV = student.logits(hidden_BTH[0, measured])
         shape = (1, rows, num_tokens, oracle.architecture.head_dim)
         trained = {"logits": logits_NV, "new_k": cache.keys_LBkSD.reshape(shape), "new_v": cache.values_LBkSD.reshape(shape)}
-        found = {"logits": reference.logits(last), "new_k": reference.past.k, "new_v": reference.past.v}
+        found = {"logits": reference.logits(measured), "new_k": reference.past.k, "new_v": reference.past.v}
         pair.add(trained, found, num_positions=num_tokens)
     return pair.report("twin")

@@ -12,7 +12,7 @@ from kd.dataset.sample import Message
 from kd.dataset.tools import Tool, call_text
 from kd.generation.scenarios import EXAMPLES, Card
 
-__all__ = ["card_messages", "instruction_messages"]
+__all__ = ["Style", "card_messages", "instruction_messages"]
 
 Style = Literal["plain", "terse"]
 

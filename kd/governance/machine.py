@@ -55,7 +55,7 @@ from kd.stage import Outcome, Progress, Stage
 from ledger.decider import Decider
 from ledger.errors import CommandRejectedError
 
-__all__ = ["DECIDER", "STAGE", "Job", "decide", "evolve", "pending", "verdict_from", "verdict_of"]
+__all__ = ["DECIDER", "STAGE", "Event", "Job", "decide", "evolve", "pending", "verdict_from", "verdict_of"]
 
 Event = (
     GovernanceStarted

@@ -15,7 +15,19 @@ from torch.nn import functional
 from kd.models.architecture import Architecture
 from kd.models.rope import turn
 
-__all__ = ["KvCache", "Pass", "Projection", "Trunk", "attention_mask", "token_positions"]
+__all__ = [
+    "Attention",
+    "Block",
+    "Embedding",
+    "FeedForward",
+    "KvCache",
+    "Norm",
+    "Pass",
+    "Projection",
+    "Trunk",
+    "attention_mask",
+    "token_positions",
+]
 
 
 @define(eq=False)

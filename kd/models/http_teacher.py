@@ -40,7 +40,7 @@ from kd.models.teacher import (
     request_key,
 )
 
-__all__ = ["HttpTeacher", "endpoint_url"]
+__all__ = ["HttpTeacher", "Sleep", "endpoint_url"]
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EMPTY_CODE", "decode_probs", "draw_tail", "encode_probs", "head_of", "log_softmax", "uniforms"]
+__all__ = ["EMPTY_CODE", "Float64", "decode_probs", "draw_tail", "encode_probs", "head_of", "log_softmax", "uniforms"]
 
 EMPTY_CODE = 255
 """The code of probability zero."""

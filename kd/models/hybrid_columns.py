@@ -18,6 +18,7 @@ from kd.errors import UsageError
 from kd.models import hybrid_codec as codec
 
 __all__ = [
+    "MAX_VOCAB_SIZE",
     "Arrays",
     "HybridColumns",
     "SparseRows",

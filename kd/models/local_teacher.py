@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kd.models.arithmetic import set_exact_arithmetic
 from kd.models.chat_engine import BadQuestionError, Completion, Question
 from kd.models.grammar import TokenGrammar
 from kd.models.hybrid_codec import log_softmax
@@ -37,8 +38,7 @@ class LocalTeacher:
     """The model in `folder`, ready to be asked; a `ChatEngine`."""
 
     def __init__(self, folder: Path, *, threads: int = 2) -> None:
-        torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing the compiler
-        torch.set_num_threads(threads)
+        set_exact_arithmetic(threads)
         self._tokenizer = ChatTokenizer.load(folder)
         self._student = load_teacher(folder).eval().requires_grad_(False)
         self._blocks = PromptBlocks(self._student)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kd.models.architecture import Architecture
 from kd.models.contract import FunctionSpec
 
-__all__ = ["Past", "Rotation", "program_inputs", "valid_rows"]
+__all__ = ["Float32", "Past", "Rotation", "program_inputs", "valid_rows"]
 
 Float32 = NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from kd.models.grammar import GrammarState
 from kd.models.sampling import choose_token
 from kd.models.tokenizer import ChatTokenizer
 
-__all__ = ["ReplyWriter"]
+__all__ = ["Float64", "ReplyWriter"]
 
 Float64 = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kd.models.teacher import Sampling
 
-__all__ = ["choose_token", "uniform_at"]
+__all__ = ["Float64", "choose_token", "uniform_at"]
 
 Float64 = NDArray[np.float64]
 

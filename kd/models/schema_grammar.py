@@ -14,7 +14,16 @@ from llguidance import LLMatcher
 
 from kd.errors import UsageError
 
-__all__ = ["GrammarError", "LarkRules", "bounded_schema", "json_schema_grammar"]
+__all__ = [
+    "MAX_ITEMS",
+    "MAX_NUMBER",
+    "MAX_TEXT_LENGTH",
+    "NUMBER_STEP",
+    "GrammarError",
+    "LarkRules",
+    "bounded_schema",
+    "json_schema_grammar",
+]
 
 MAX_TEXT_LENGTH = 256
 MAX_ITEMS = 16

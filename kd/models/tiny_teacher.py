@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pydoc_data import topics
 
@@ -23,10 +22,11 @@ from torch.nn import functional
 
 from kd.dataset.canonical import canonical_json
 from kd.models.architecture import Architecture
+from kd.models.arithmetic import exact_arithmetic
 from kd.models.student import Student, random_student, save_student
 from kd.models.tokenizer import ChatTokenizer, byte_level_json
 
-__all__ = ["ARCHITECTURE", "MODEL", "make_tiny_teacher"]
+__all__ = ["ARCHITECTURE", "CHAT_TEMPLATE", "CONTROL_TOKENS", "MODEL", "Conversation", "make_tiny_teacher"]
 
 Conversation = Sequence[Mapping[str, str]]
 
@@ -59,7 +59,7 @@ def make_tiny_teacher(folder: Path, *, conversations: Sequence[Conversation], se
     """Write the `teacher` artifact, weights included: a toy trained for `num_steps` steps on documentation and `conversations`."""
     documents = _documents()
     tokenizer = _make_tokenizer(documents, conversations)
-    with _exact_arithmetic(threads):
+    with exact_arithmetic(threads):
         student = _trained(tokenizer, documents, conversations, seed, num_steps)
     folder.mkdir(parents=True, exist_ok=True)
     save_student(student, folder)
@@ -113,19 +113,6 @@ def _make_tokenizer(documents: Sequence[str], conversations: Sequence[Conversati
         "model_max_length": ARCHITECTURE.max_context_tokens,
     }
     return ChatTokenizer(text, config)
-
-
-@contextmanager
-def _exact_arithmetic(threads: int) -> Iterator[None]:
-    """Deterministic kernels on a fixed number of threads; what was set before is set again afterwards."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
 
 
 def _trained(

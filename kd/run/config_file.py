@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-import kd
 from kd.errors import ConfigError, ConfigProblem, UsageError
 from kd.run.config import RunConfig, parse_run_config
 
@@ -37,7 +36,7 @@ def load_run_config(path: Path, *, overrides: Sequence[str] = ()) -> RunConfig:
 
 def shipped_configs() -> Path:
     """The folder of configurations that came with kd: in an installed copy inside the package, in a checkout beside it."""
-    package = Path(kd.__path__[0])
+    package = Path(__file__).parent.parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
 

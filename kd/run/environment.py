@@ -8,7 +8,6 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-import kd
 import ledger
 
 __all__ = ["code_digest", "describe_environment"]
@@ -31,8 +30,7 @@ _PACKAGES = (
 def code_digest() -> str:
     """SHA-256 over names and contents of every Python source of kd and ledger."""
     digest = hashlib.sha256()
-    for package in (kd, ledger):
-        root = Path(package.__path__[0])
+    for root in (Path(__file__).parent.parent, Path(ledger.__path__[0])):
         for path in sorted(root.rglob("*.py")):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{root.name}/{path.relative_to(root).as_posix()} {content}\n".encode())

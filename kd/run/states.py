@@ -26,6 +26,7 @@ __all__ = [
     "Plan",
     "Planned",
     "Rejected",
+    "Request",
     "RunStage",
     "RunState",
     "Running",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime as ort
@@ -23,7 +24,7 @@ from kd.runtime.engine import EngineIdentity
 
 __all__ = ["OrtEngine", "OrtSession"]
 
-Float32 = NDArray[np.float32]
+_Float32 = NDArray[np.float32]
 
 
 class OrtEngine:
@@ -58,10 +59,11 @@ class OrtEngine:
         """A session that holds nothing."""
         return OrtSession(self)
 
-    def run(self, ids: Sequence[int], past: Past) -> tuple[Float32, Past]:
+    def run(self, ids: Sequence[int], past: Past) -> tuple[_Float32, Past]:
         """Logits `[V]` after `ids`, and the keys and values of `ids`."""
         inputs = program_inputs(self.function, self._rotation, ids, past)
-        logits_1TV, new_k_1RTD, new_v_1RTD = self._session.run(["logits", "new_k", "new_v"], inputs)
+        outputs = cast("list[_Float32]", self._session.run(["logits", "new_k", "new_v"], inputs))
+        logits_1TV, new_k_1RTD, new_v_1RTD = outputs
         return logits_1TV[0, -1], Past(k=new_k_1RTD, v=new_v_1RTD)
 
 
@@ -76,7 +78,7 @@ class OrtSession:
     def length(self) -> int:
         return self._past.num_tokens
 
-    def extend(self, ids: Sequence[int]) -> Float32:
+    def extend(self, ids: Sequence[int]) -> _Float32:
         """Add `ids`, at least one, and return the logits `[V]` of what follows them."""
         if not ids or self.length + len(ids) > self._engine.context_tokens:
             raise ValueError(f"{len(ids)} tokens cannot follow {self.length}: give 1 to {self._engine.context_tokens - self.length}.")

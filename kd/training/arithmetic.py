@@ -1,4 +1,4 @@
-"""Arithmetic that gives the same bits every time: deterministic kernels, a fixed number of threads, aligned weights."""
+"""What makes a step give the same bits every time, and how bits, seeds and the environment are written down."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import hashlib
 import json
 import platform
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,27 +13,7 @@ import torch
 from kd.models.student import Student
 from kd.training.events import Environment
 
-__all__ = ["align_weights", "bits_of", "environment", "exact_arithmetic", "seed_of"]
-
-
-@contextmanager
-def exact_arithmetic(threads: int) -> Iterator[None]:
-    """Deterministic kernels on `threads` threads; what was set before is set again afterwards."""
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-    )
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    # Nothing here reads what it has not written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = before[2]  # type: ignore[attr-defined]
+__all__ = ["align_weights", "bits_of", "environment", "seed_of"]
 
 
 def align_weights(student: Student) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from kd.errors import StageError
+from kd.models.arithmetic import exact_arithmetic
 from kd.ports import Ports
 from kd.stage import Tell, Wish
-from kd.training.arithmetic import exact_arithmetic
 from kd.training.commands import Command, CompleteTraining, RecordReproductionFailure, RecordStep, RecordValidation
 from kd.training.events import StepCompleted
 from kd.training.loop import Trainer

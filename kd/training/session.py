@@ -14,10 +14,11 @@ from typing import Literal
 
 from attrs import define
 
+from kd.models.arithmetic import exact_arithmetic
 from kd.models.student import load_student
 from kd.ports import Ports
 from kd.stage import Tell, Wish
-from kd.training.arithmetic import environment, exact_arithmetic
+from kd.training.arithmetic import environment
 from kd.training.batches import Plan, StepBatch, make_batch
 from kd.training.checkpoints import DamagedCheckpointError, restore_checkpoint, save_checkpoint, verified_files
 from kd.training.commands import RecordCheckpoint, RecordReproduction, RecordReproductionFailure, RejectCheckpoint, ResumeTraining

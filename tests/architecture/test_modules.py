@@ -34,7 +34,7 @@ def _names_of(node: ast.stmt) -> Iterator[str]:
 
 
 def _imported(path: Path) -> set[str]:
-    nodes = (node for node in tree(path).body if isinstance(node, ast.ImportFrom))
+    nodes = (node for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom | ast.Import))
     return {alias.asname or alias.name for node in nodes for alias in node.names}
 
 

@@ -60,5 +60,5 @@ def oracle(exported: Exported) -> Iterator[Oracle]:
         special=SpecialTokens(bos=1, eos=2, pad=0),
         generator=np.random.default_rng(0),
     )
-    with open_oracle(TINY, exported.ports.fetch(exported.student), probes, CONFIG.lengths) as opened:
+    with open_oracle(TINY, exported.ports.fetch(exported.student), probes, lengths=CONFIG.lengths, primary=CONFIG.primary) as opened:
         yield opened
