@@ -40,8 +40,9 @@ class ConversionConfig:
     functions: tuple[str, ...] = field(default=())
     """Names of the functions that go into the packages, `decode_128` for example; empty for all that were exported."""
     target_os: Literal["iOS18"] = "iOS18"
-    threads: int = field(default=2)
-    """Processor threads of torch while it compares."""
+    threads: int = field(default=1)
+    """Processor threads of torch while it compares. The products of one sequence are small: on a busy machine a second thread
+    costs far more than it saves."""
     parity: ParityConfig = ParityConfig()
 
     @presets.validator
@@ -62,4 +63,4 @@ class ConversionConfig:
     @threads.validator
     def _check_threads(self, _attribute: Any, threads: int) -> None:
         if threads < 1:
-            raise ValueError(f"threads is {threads}, expected at least 1: write 2 to use two cores.")
+            raise ValueError(f"threads is {threads}, expected at least 1: write 1, or 2 on an idle machine with two cores.")

@@ -23,19 +23,14 @@ _FP16_MAX: Final = 65504.0
 # The default pipeline has 95 passes, and the graph is validated after each. These are the ones that change a graph of the
 # export twin; left out on purpose are those that guard gather indices (ids are token ids) and that narrow ids to int16.
 _PASSES: Final = (
-    "common::update_output_dtypes",
     "common::noop_elimination",
     "common::const_elimination",
     "common::sanitize_input_output_names",
-    "common::merge_consecutive_reshapes",
-    "common::merge_consecutive_transposes",
-    "common::remove_redundant_ops",
     "common::dedup_op_and_var_names",
     SCALED_RMS_NORM,
     FP16_CAST,
     "common::update_output_dtypes",
     "common::cast_optimization",
-    "common::const_elimination",
     "common::dead_code_elimination",
     "common::const_deduplication",
 )

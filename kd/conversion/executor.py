@@ -30,13 +30,12 @@ from kd.conversion.compression import Compressor
 from kd.conversion.coreml import convert_function
 from kd.conversion.events import FunctionCompressed
 from kd.conversion.invariants import check_invariants
-from kd.conversion.machine import package_kind
 from kd.conversion.mil.errors import UnsupportedOpError
 from kd.conversion.mil.executor import load
 from kd.conversion.package import Program, blob_values, block_of, read_package, write_package
 from kd.conversion.parity import measure_parity
 from kd.conversion.reference import Reference
-from kd.conversion.states import AuditPackage, ConvertFunction, KeepMeasurements, MeasureFunction, MergePackage, Work
+from kd.conversion.states import AuditPackage, ConvertFunction, KeepMeasurements, MeasureFunction, MergePackage, Work, package_kind
 from kd.evidence import measurements_to_json
 from kd.ports import Ports
 from kd.stage import Tell, Wish

@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 from attrs import evolve as replace
 
-from kd.artifacts import Artifact, artifact_of
+from kd.artifacts import artifact_of
 from kd.conversion.commands import (
     Command,
     FailConversion,
@@ -22,7 +22,6 @@ from kd.conversion.commands import (
     RetryConversion,
     StartConversion,
 )
-from kd.conversion.config import ConversionConfig, Preset
 from kd.conversion.events import (
     AUDITS,
     ArtifactRefused,
@@ -58,6 +57,7 @@ from kd.conversion.states import (
     State,
     Work,
     Working,
+    exported_functions,
 )
 from kd.stage import Completed as StageCompleted
 from kd.stage import Failed as StageFailed
@@ -65,10 +65,7 @@ from kd.stage import Outcome, Progress, Stage
 from ledger.decider import Decider
 from ledger.errors import CommandRejectedError
 
-__all__ = ["DECIDER", "STAGE", "decide", "evolve", "functions_of", "package_kind", "pending"]
-
-_PROGRAMS: Final = "programs/"
-_SUFFIX: Final = ".pt2"
+__all__ = ["DECIDER", "STAGE", "decide", "evolve", "pending"]
 
 
 def decide(command: Command, state: State) -> tuple[Event, ...]:
@@ -143,24 +140,9 @@ def pending(state: State) -> Work | None:
             assert_never(state)
 
 
-def functions_of(config: ConversionConfig, export: Artifact) -> tuple[str, ...]:
-    """The functions to convert: those the settings name, else all that the export has programs of, shortest first."""
-    return config.functions or _exported(export)
-
-
-def package_kind(preset: Preset) -> str:
-    """The kind of artifact that a preset's package is."""
-    return f"package.{preset}"
-
-
-def _exported(export: Artifact) -> tuple[str, ...]:
-    names = [file.path[len(_PROGRAMS) : -len(_SUFFIX)] for file in export.files if file.path.startswith(_PROGRAMS)]
-    return tuple(sorted(names, key=lambda name: (int(name.rpartition("_")[2]), name)))
-
-
 def _start(command: StartConversion) -> tuple[Event, ...]:
     started = ConversionStarted(config=command.config, inputs=command.inputs, seed=command.seed)
-    known = _exported(artifact_of(command.inputs, "export"))
+    known = exported_functions(artifact_of(command.inputs, "export"))
     if unknown := sorted(set(command.config.functions) - set(known)):
         reason = f"conversion.functions names {', '.join(unknown)}, expected some of {', '.join(known)}: name functions that were exported."
         return started, ConversionFailed(step="plan", reason=reason, is_retryable=False)
@@ -222,7 +204,7 @@ def _refused(state: Merging | Auditing | Measuring, reasons: tuple[str, ...]) ->
 
 
 def _job(event: ConversionStarted) -> Job:
-    functions = functions_of(event.config, artifact_of(event.inputs, "export"))
+    functions = event.config.functions or exported_functions(artifact_of(event.inputs, "export"))
     return Job(config=event.config, inputs=event.inputs, seed=event.seed, functions=functions)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import frozen
 
 from kd.artifacts import Artifact
@@ -27,7 +29,11 @@ __all__ = [
     "State",
     "Work",
     "Working",
+    "exported_functions",
+    "package_kind",
 ]
+
+_PROGRAMS: Final = "programs/"
 
 
 @frozen(kw_only=True)
@@ -172,3 +178,15 @@ class KeepMeasurements:
 
 
 Work = ConvertFunction | MergePackage | AuditPackage | MeasureFunction | KeepMeasurements
+
+
+def exported_functions(export: Artifact) -> tuple[str, ...]:
+    """The functions that an export has programs of, shortest first."""
+    paths = [file.path for file in export.files if file.path.startswith(_PROGRAMS)]
+    names = [path.removeprefix(_PROGRAMS).removesuffix(".pt2") for path in paths]
+    return tuple(sorted(names, key=lambda name: (int(name.rpartition("_")[2]), name)))
+
+
+def package_kind(preset: Preset) -> str:
+    """The kind of artifact that a preset's package is."""
+    return f"package.{preset}"

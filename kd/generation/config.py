@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
+
+from kd.bounds import Between
 
 __all__ = ["GenerationConfig", "LogitsConfig", "PromptsConfig", "SamplingConfig", "ScenariosConfig", "TeacherConfig", "ToolsConfig"]
-
-
-class _Between:
-    """A validator whose message is a sentence: a number from `low` to `high`, or with no upper end."""
-
-    def __init__(self, low: float, high: float | None = None) -> None:
-        self.low, self.high = low, high
-
-    def __call__(self, _instance: object, attribute: Attribute[Any], value: float | None) -> None:
-        if value is None or (self.low <= value and (self.high is None or value <= self.high)):
-            return
-        bounds = f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
-        raise ValueError(f"{attribute.name} is {value}, expected {bounds}: choose a value in that range.")
 
 
 @frozen(kw_only=True)
@@ -34,12 +23,12 @@ class TeacherConfig:
     """Where an `http` teacher answers, as `http://host:port` or `…/v1`."""
     api_key_env: str = "KD_TEACHER_KEY"
     """Name of the environment variable that holds the key; unset means no key is sent."""
-    max_attempts: int = field(default=6, validator=_Between(1, 100))
-    sock_read_seconds: float = field(default=300.0, validator=_Between(0.01))
+    max_attempts: int = field(default=6, validator=Between(1, 100))
+    sock_read_seconds: float = field(default=300.0, validator=Between(0.01))
     """Longest silence of an answering teacher."""
-    max_concurrency: int = field(default=4, validator=_Between(1, 1024))
+    max_concurrency: int = field(default=4, validator=Between(1, 1024))
     """Requests in flight at once; a local teacher answers one at a time whatever this says."""
-    threads: int = field(default=2, validator=_Between(1, 256))
+    threads: int = field(default=2, validator=Between(1, 256))
     """Processor threads of a local teacher; part of what makes its numbers reproducible."""
 
     @model.validator
@@ -61,9 +50,9 @@ class TeacherConfig:
 class SamplingConfig:
     """How plain instructions are answered; calls under a grammar are decoded greedily."""
 
-    temperature: float = field(default=0.7, validator=_Between(0.0, 2.0))
-    top_p: float = field(default=0.95, validator=_Between(0.000001, 1.0))
-    max_tokens: int = field(default=64, validator=_Between(1, 32768))
+    temperature: float = field(default=0.7, validator=Between(0.0, 2.0))
+    top_p: float = field(default=0.95, validator=Between(0.000001, 1.0))
+    max_tokens: int = field(default=64, validator=Between(1, 32768))
     on_truncation: Literal["reject", "keep"] = "keep"
     """What becomes of a reply that reached `max_tokens`: dropped and counted, or kept, without an end to learn."""
 
@@ -72,10 +61,10 @@ class SamplingConfig:
 class PromptsConfig:
     """Plain instructions from the composed library."""
 
-    total: int = field(default=24, validator=_Between(0))
-    val: int = field(default=2, validator=_Between(0))
+    total: int = field(default=24, validator=Between(0))
+    val: int = field(default=2, validator=Between(0))
     """How many of `total` go to the validation split."""
-    test: int = field(default=4, validator=_Between(0))
+    test: int = field(default=4, validator=Between(0))
 
     def __attrs_post_init__(self) -> None:
         _check_split("prompts", self.total, self.val, self.test)
@@ -85,10 +74,10 @@ class PromptsConfig:
 class ScenariosConfig:
     """Tool cards from the scenario generator."""
 
-    total: int = field(default=44, validator=_Between(0))
-    val: int = field(default=4, validator=_Between(0))
+    total: int = field(default=44, validator=Between(0))
+    val: int = field(default=4, validator=Between(0))
     """How many of `total` go to the validation split."""
-    test: int = field(default=16, validator=_Between(0))
+    test: int = field(default=16, validator=Between(0))
     """How many go to the test split, whose target is always the right call: what a teacher gets wrong is measured too."""
 
     def __attrs_post_init__(self) -> None:
@@ -101,24 +90,24 @@ class ToolsConfig:
 
     mode: Literal["schema", "grounded", "planned"] = "planned"
     """`schema`: any valid call; `grounded`: texts must occur in the task; `planned`: grounded, and the scenario names the tool."""
-    shots: int = field(default=3, validator=_Between(0, 5))
+    shots: int = field(default=3, validator=Between(0, 5))
     """Worked examples in the context, at most one per offered tool and then of others."""
-    offered: int = field(default=3, validator=_Between(1, 10))
+    offered: int = field(default=3, validator=Between(1, 10))
     """Tools that a card offers."""
     style: Literal["plain", "terse"] = "plain"
     """`terse`: descriptions and examples are left out, for models with very small vocabularies."""
     answers: Literal["teacher", "corrected", "oracle"] = "teacher"
     """`teacher`: a reply becomes a sample iff it holds the right call, else it is dropped and counted; `corrected`: the right call
     takes the place of a wrong reply; `oracle`: the right call is the target and the teacher is not asked."""
-    max_tokens: int = field(default=96, validator=_Between(8, 1024))
+    max_tokens: int = field(default=96, validator=Between(8, 1024))
 
 
 @frozen(kw_only=True)
 class LogitsConfig:
     """How teacher distributions are kept: the `k` most probable tokens exactly, `s` draws from the rest."""
 
-    k: int = field(default=12, validator=_Between(1, 64))
-    s: int = field(default=8, validator=_Between(1, 64))
+    k: int = field(default=12, validator=Between(1, 64))
+    s: int = field(default=8, validator=Between(1, 64))
 
 
 @frozen(kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import asdict, field, frozen, validators
 
+from kd.bounds import Between
 from kd.conversion.config import ConversionConfig
 from kd.errors import ConfigError, ConfigProblem
 from kd.evaluation.config import EvaluationConfig
@@ -35,7 +36,7 @@ class RunConfig:
         validator=validators.matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}"),
         metadata={"hint": "letters, digits, dots, dashes and underscores, at most 61"},
     )
-    seed: int = field(default=42, validator=[validators.ge(0), validators.lt(2**53)])
+    seed: int = field(default=42, validator=Between(0, 2**53 - 1))
     generation: GenerationConfig
     training: TrainingConfig
     export: ExportConfig

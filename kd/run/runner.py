@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import shutil
 import time
 import traceback
@@ -60,6 +61,8 @@ class Runner:
         Damage in the ledger or its blobs (IntegrityError, DigestMismatchError) and a lost ledger (WriteError, FencedError) are
         raised: nothing more is appended to a ledger that is not whole. The run then reads "interrupted".
         """
+        # idle threads of a parallel loop give way soon; by default they spin, and on shared cores starve the thread they wait for
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         with sampling(self._record_sample):
             while (work := machine.RUN.pending(self._live.state)) is not None:
                 match work:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import Attribute, field, fields, frozen
 from attrs import evolve as replace
+from attrs import field, fields, frozen
 
+from kd.bounds import Between
 from kd.models.architecture import Architecture
 
 __all__ = [
@@ -21,21 +22,7 @@ __all__ = [
     "student_architecture",
 ]
 
-
-class _Between:
-    """A validator whose message is a sentence: a number from `low` to `high`, or with no upper end."""
-
-    def __init__(self, low: float, high: float | None = None) -> None:
-        self.low, self.high = low, high
-
-    def __call__(self, _instance: object, attribute: Attribute[Any], value: float | None) -> None:
-        if value is None or (self.low <= value and (self.high is None or value <= self.high)):
-            return
-        bounds = f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
-        raise ValueError(f"{attribute.name} is {value}, expected {bounds}: choose a value in that range.")
-
-
-_COUNT = _Between(1)
+_COUNT = Between(1)
 _OPEN_WEIGHT = 0.2
 """Weight of a term that the settings leave open."""
 
@@ -51,7 +38,7 @@ class StudentConfig:
     head_dim: int | None = field(default=None, validator=_COUNT)
     intermediate_size: int | None = field(default=None, validator=_COUNT)
     max_context_tokens: int | None = field(default=None, validator=_COUNT)
-    rope_theta: float | None = field(default=None, validator=_Between(1.0))
+    rope_theta: float | None = field(default=None, validator=Between(1.0))
     is_tied: bool | None = None
 
 
@@ -59,7 +46,7 @@ class StudentConfig:
 class TermConfig:
     """One term of the loss."""
 
-    weight: float | None = field(default=None, validator=_Between(0.0))
+    weight: float | None = field(default=None, validator=Between(0.0))
     """Factor of the term's mean over its tokens; 0 leaves it out. Left open, it is 0.2, or 0 where no row has such tokens."""
 
 
@@ -74,7 +61,7 @@ class LossConfig:
     ce_truth: TermConfig = field(factory=TermConfig)
     """Cross-entropy on tokens of targets known to be right."""
     temperature: float = field(default=1.0)
-    chunk_bytes: int = field(default=64 * 2**20, validator=_Between(2**16))
+    chunk_bytes: int = field(default=64 * 2**20, validator=Between(2**16))
     """Memory for one chunk of logits."""
 
     @temperature.validator
@@ -98,12 +85,12 @@ class LossConfig:
 class OptimizerConfig:
     """AdamW; decay applies to matrices only, not to norms and embeddings."""
 
-    lr: float = field(default=2e-4, validator=_Between(1e-9, 1.0))
+    lr: float = field(default=2e-4, validator=Between(1e-9, 1.0))
     """Peak learning rate."""
-    beta1: float = field(default=0.9, validator=_Between(0.0, 0.9999))
-    beta2: float = field(default=0.95, validator=_Between(0.0, 0.99999))
-    eps: float = field(default=1e-8, validator=_Between(1e-16, 1.0))
-    weight_decay: float = field(default=0.1, validator=_Between(0.0))
+    beta1: float = field(default=0.9, validator=Between(0.0, 0.9999))
+    beta2: float = field(default=0.95, validator=Between(0.0, 0.99999))
+    eps: float = field(default=1e-8, validator=Between(1e-16, 1.0))
+    weight_decay: float = field(default=0.1, validator=Between(0.0))
 
 
 @frozen(kw_only=True)
@@ -111,7 +98,7 @@ class CheckpointConfig:
     """A checkpoint is written at whichever of the two comes first, and when the run is asked to pause."""
 
     every_steps: int = field(default=500, validator=_COUNT)
-    every_seconds: float = field(default=900.0, validator=_Between(0.0))
+    every_seconds: float = field(default=900.0, validator=Between(0.0))
 
 
 @frozen(kw_only=True)
@@ -136,20 +123,20 @@ class TrainingConfig:
     """Tokens of the rows of one step, prompts included; at least one row is taken."""
     micro_batch_tokens: int = field(default=4096, validator=_COUNT)
     """Tokens of one forward pass, padding included; changes memory and speed, not the result."""
-    length: int = field(default=1024, validator=_Between(2))
+    length: int = field(default=1024, validator=Between(2))
     """Longer rows are left out and counted; an answer is never cut."""
     loss: LossConfig = field(factory=LossConfig)
     optimizer: OptimizerConfig = field(factory=OptimizerConfig)
-    clip_norm: float = field(default=1.0, validator=_Between(1e-6))
+    clip_norm: float = field(default=1.0, validator=Between(1e-6))
     """Largest global norm of the gradient."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_fraction: float = field(default=0.05, validator=_Between(0.0, 1.0))
+    warmup_fraction: float = field(default=0.05, validator=Between(0.0, 1.0))
     """Share of the steps over which the learning rate rises."""
-    floor_fraction: float = field(default=0.01, validator=_Between(0.0, 1.0))
+    floor_fraction: float = field(default=0.01, validator=Between(0.0, 1.0))
     """Share of the peak learning rate at which `cosine` ends."""
     checkpoint: CheckpointConfig = field(factory=CheckpointConfig)
     validate: ValidateConfig = field(factory=ValidateConfig)
-    threads: int = field(default=2, validator=_Between(1, 256))
+    threads: int = field(default=2, validator=Between(1, 256))
     """Processor threads; part of what makes the numbers reproducible."""
 
     def __attrs_post_init__(self) -> None:

@@ -16,8 +16,8 @@ def measure(*, is_quick: bool, num_rounds: int | None = None) -> tuple[Row, ...]
     """What differs, is lost or is done twice after `num_rounds` kills; 20 (quick) or 100 unless told."""
     config = CONFIGS / "tiny.yaml"
     with scratch_folder() as folder:
-        expected = undisturbed(config, folder)
-        found = storm(config, folder, num_rounds or (20 if is_quick else 100), _SEED)
+        expected, num_records = undisturbed(config, folder)
+        found = storm(config, folder, num_rounds or (20 if is_quick else 100), _SEED, records_of_a_run=num_records)
     differing = [name for name in sorted({*expected, *found.digests}) if expected.get(name) != found.digests.get(name)]
     note = f"{found.num_kills} kills over {found.num_runs} runs of configs/tiny.yaml"
     compared = f"{len(expected)} digests; {note}" + (f"; differing: {', '.join(differing)}" if differing else "")

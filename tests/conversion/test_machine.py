@@ -36,7 +36,7 @@ from kd.conversion.events import (
     ParityMeasured,
     Status,
 )
-from kd.conversion.machine import DECIDER, STAGE, package_kind
+from kd.conversion.machine import DECIDER, STAGE
 from kd.conversion.states import (
     Auditing,
     AuditPackage,
@@ -47,6 +47,7 @@ from kd.conversion.states import (
     KeepMeasurements,
     MeasureFunction,
     MergePackage,
+    package_kind,
 )
 from kd.evidence import Measurement
 from ledger.decider import fold

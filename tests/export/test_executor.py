@@ -15,6 +15,7 @@ from attrs import evolve as replace
 from safetensors.torch import load_file, save_file
 
 from kd.artifacts import artifact_of
+from kd.dataset.shards import write_dataset
 from kd.errors import StageError
 from kd.evidence import measurements_from_json
 from kd.export.events import (
@@ -29,7 +30,7 @@ from kd.export.events import (
 )
 from kd.export.executor import execute
 from kd.export.functions import plan_functions
-from kd.export.machine import STAGE, SealExport
+from kd.export.machine import STAGE, RecordTwin, SealExport
 from kd.export.onnx_graph import write_onnx
 from kd.export.states import Basis, ExportHf, ExportProgram, Seal, VerifyTwin
 from kd.export.torch_program import export_function
@@ -37,6 +38,7 @@ from kd.models.contract import WEIGHTS_FILE
 from kd.models.programs import program_to_bytes
 from kd.stage import Wish
 from ledger.decider import fold
+from tests.dataset.rows import ORIGIN, sample
 from tests.export.conftest import CONFIG, Exported
 from tests.export.students import TINY, keep_student, write_student
 from tests.fakes import Teller, make_ports
@@ -215,6 +217,20 @@ def test_a_broken_checkpoint_fails_at_once_and_for_good(spoil: str, what: str, t
     with pytest.raises(StageError, match=what) as caught:
         execute(work, ports, Teller(STAGE))
     assert not caught.value.is_retryable
+
+
+def test_held_out_text_is_used_before_anything_is_drawn(tmp_path: Path) -> None:
+    """With a data set among the inputs the twin is measured on its held-out samples, and the fact says on how many sequences."""
+    ports = make_ports(tmp_path, ENTRIES)
+    rows = [sample(prompt="x" * 40, answer=f"answer {index}", split="val" if index % 2 else "train", index=index) for index in range(8)]
+    folder = ports.new_folder("dataset")
+    write_dataset(folder, rows, origin=ORIGIN, dropped={})
+    inputs = (keep_student(ports), ports.keep("dataset", folder))
+    command = execute(VerifyTwin(basis=Basis(config=CONFIG, inputs=inputs, seed=7)), ports, Teller(STAGE))
+    assert isinstance(command, RecordTwin)
+    assert command.checks.problem is None
+    assert command.fact.num_held_out_sequences > 0
+    assert command.fact.num_held_out_sequences + command.fact.num_drawn_sequences == 16
 
 
 def test_lengths_beyond_the_context_are_refused(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """`kill -9` of a run at random instants, `kd resume` each time, and what is left to compare afterwards.
 
-Kills arrive like a Poisson process: after each start the wait for the next kill is drawn from an exponential distribution, so every instant
-is as likely as any other (imports, recovery, the middle of a write) and a step longer than the mean wait still ends some time. A run that
-ends before all kills are used up is followed by another in a fresh ledger.
+Kills are spread over the whole pipeline: after each start the storm waits until a random number of records came, on average so many
+that all kills together span a run, and then a random part of a second, so that imports, recovery and the middle of long work are hit
+as well. A run that ends before all kills are used up is followed by another in a fresh ledger.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ Digests = dict[str, str]
 _ENDED = {0, 3, 4}
 """Exit codes of a run that went through all stages: approved, rejected, needs a waiver."""
 _ORPHAN_SECONDS = 20.0
+_LONGEST_DELAY_SECONDS = 1.5
+_POLL_SECONDS = 0.005
+
+
+@frozen(kw_only=True)
+class _Instant:
+    """When to kill: `delay_seconds` after `num_records` came since the start."""
+
+    num_records: int
+    delay_seconds: float
 
 
 @frozen(kw_only=True)
@@ -45,22 +56,29 @@ class StormResult:
     """The worst exit code of `kd audit` over all runs of the storm."""
 
 
-def undisturbed(config: Path, folder: Path) -> Digests:
-    """The digests of one run of `config` in a fresh ledger below `folder` that nobody disturbs."""
+def undisturbed(config: Path, folder: Path) -> tuple[Digests, int]:
+    """The digests of one run of `config` in a fresh ledger below `folder` that nobody disturbs, and how many records it took."""
     ledger = _Ledger(folder / "undisturbed")
     process = ledger.start("run", str(config))
     _check_ended(process, process.wait(), ledger)
-    return ledger.digests(ledger.run_id())
+    return ledger.digests(ledger.run_id()), ledger.num_records()
 
 
-def storm(config: Path, folder: Path, kills: int, seed: int, *, mean_seconds: float = 2.5) -> StormResult:
-    """Kill runs of `config` `kills` times, `mean_seconds` after a start on average, and let the last one end."""
-    waits = random.Random(seed)
+def storm(config: Path, folder: Path, kills: int, seed: int, *, records_of_a_run: int) -> StormResult:
+    """Kill a run of `config` `kills` times over its `records_of_a_run` records, and let the last one end."""
+    randomness = random.Random(seed)
+    # the records of `records_of_a_run / kills` on average; a resumed run also records that it was resumed
+    instants = [
+        _Instant(
+            num_records=randomness.randint(0, 2 * records_of_a_run // kills), delay_seconds=randomness.uniform(0, _LONGEST_DELAY_SECONDS)
+        )
+        for _ in range(kills)
+    ]
     num_kills = num_runs = num_repeated = num_orphans = audit_exit = 0
     all_digests: list[Digests] = []
     while num_kills < kills or num_runs == 0:
         ledger = _Ledger(folder / f"storm-{num_runs}")
-        while (orphans := _kill_once(ledger, config, waits.expovariate(1 / mean_seconds) if num_kills < kills else None)) is not None:
+        while (orphans := _kill_once(ledger, config, instants[num_kills] if num_kills < kills else None)) is not None:
             num_kills += 1
             num_orphans += orphans
         num_runs += 1
@@ -79,19 +97,20 @@ def storm(config: Path, folder: Path, kills: int, seed: int, *, mean_seconds: fl
     )
 
 
-def _kill_once(ledger: _Ledger, config: Path, wait_seconds: float | None) -> int | None:
-    """Start or resume, kill after the wait: the number of orphans; None where the run ended first."""
+def _kill_once(ledger: _Ledger, config: Path, instant: _Instant | None) -> int | None:
+    """Start or resume, kill at the instant: the number of orphans; None where the run ended first."""
     run = ledger.find_run_id()
+    before = ledger.num_records()
     process = ledger.start("run", str(config)) if run is None else ledger.start("resume", run)
-    try:
-        exit_code = process.wait(timeout=wait_seconds)
-    except subprocess.TimeoutExpired:
-        children = psutil.Process(process.pid).children(recursive=True)
+    if instant is not None:
+        while process.poll() is None and ledger.num_records() - before < instant.num_records:
+            time.sleep(_POLL_SECONDS)
+        time.sleep(instant.delay_seconds)
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.send_signal(signal.SIGKILL)
-        exit_code = process.wait()
-        if exit_code == -signal.SIGKILL:
+        if process.wait() == -signal.SIGKILL:
             return len(psutil.wait_procs(children, timeout=_ORPHAN_SECONDS)[1])
-    _check_ended(process, exit_code, ledger)
+    _check_ended(process, process.wait(), ledger)
     return None
 
 
@@ -121,6 +140,10 @@ class _Ledger:
         finished = self.call(*arguments, "--json")
         assert finished.returncode == 0, f"{finished.args} exited {finished.returncode}: {finished.stderr}"
         return json.loads(finished.stdout)
+
+    def num_records(self) -> int:
+        """How many complete lines there are; cheap, for looking often."""
+        return sum(path.read_bytes().count(b"\n") for path in (self.path / "seg").glob("*.jsonl"))
 
     def find_run_id(self) -> str | None:
         """The id of the only run, None before it was planned."""

@@ -14,7 +14,8 @@ NUM_KILLS = 20
 def test_killed_runs_end_as_an_undisturbed_one(finished_ledger: Path, tmp_path: Path) -> None:
     """After 20 kills at random instants: equal weights, data and packages, no reply asked for again, no orphan, and a clean audit."""
     undisturbed = {f"{row['stage']}/{row['kind']}": row["digest"] for row in kd_json("artifacts", "list", ledger=finished_ledger)}
-    result = storm(CONFIG, tmp_path, NUM_KILLS, seed=20_000)
+    num_records = kd_json("show", "latest", ledger=finished_ledger)["num_records"]
+    result = storm(CONFIG, tmp_path, NUM_KILLS, seed=20_000, records_of_a_run=num_records)
     assert result.digests == undisturbed
     assert result.num_kills == NUM_KILLS
     assert result.num_requests_repeated == 0
