@@ -143,7 +143,7 @@ def _start(command: StartRun, state: RunState) -> tuple[Event, ...]:
         case Absent():
             raise CommandRejectedError(command, state, "There is no such run: see `kd runs`.")
         case _:
-            raise CommandRejectedError(command, state, f"The run has {status_of(state)}: there is nothing to resume.")
+            raise CommandRejectedError(command, state, f"The run is {status_of(state)}: there is nothing to resume.")
 
 
 def _request(command: RequestPause | RequestCancel, state: RunState) -> tuple[Event, ...]:

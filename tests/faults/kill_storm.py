@@ -28,7 +28,7 @@ Digests = dict[str, str]
 _ENDED = {0, 3, 4}
 """Exit codes of a run that went through all stages: approved, rejected, needs a waiver."""
 _ORPHAN_SECONDS = 20.0
-_LONGEST_DELAY_SECONDS = 1.5
+_LONGEST_DELAY_SECONDS = 0.6
 _POLL_SECONDS = 0.005
 
 
@@ -100,6 +100,8 @@ def storm(config: Path, folder: Path, kills: int, seed: int, *, records_of_a_run
 def _kill_once(ledger: _Ledger, config: Path, instant: _Instant | None) -> int | None:
     """Start or resume, kill at the instant: the number of orphans; None where the run ended first."""
     run = ledger.find_run_id()
+    if run is not None and ledger.has_ended(run):
+        return None  # the last kill came after the verdict
     before = ledger.num_records()
     process = ledger.start("run", str(config)) if run is None else ledger.start("resume", run)
     if instant is not None:
@@ -150,6 +152,10 @@ class _Ledger:
         runs = self.json("runs") if (self.path / "LEDGER.json").exists() else []
         assert len(runs) <= 1, f"one run was started and {len(runs)} are there: {runs}"
         return str(runs[0]["id"]) if runs else None
+
+    def has_ended(self, run: str) -> bool:
+        """Whether the run went through all its stages."""
+        return self.json("show", run)["state"] in {"succeeded", "rejected"}
 
     def run_id(self) -> str:
         """The id of the only run."""
