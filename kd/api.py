@@ -142,8 +142,11 @@ class Run:
     def records(self, *, at: int | None = None) -> Iterator[Record]:
         """The run's records of all streams in order, up to and including position `at`.
 
-        A position inside a batch counts as the position before the batch.
+        A position inside a batch counts as the position before the batch. UsageError for a position that does not exist.
         """
+        end = self.ledger.store.end().position
+        if at is not None and not 0 <= at < end:
+            raise UsageError(f"There is no position {at} in this ledger, expected 0 to {end - 1}.")
         stop = None if at is None else at + 1
         for record in self.ledger.store.scan(streams=f"run/{self.id}*", stop=stop):
             if not self.has(record):
@@ -197,13 +200,17 @@ class Run:
         """Ask the run's owner to end it, or end it here if nobody works on it."""
         request_cancel(self.ledger.store, self.id, reason=reason, actor=actor(), is_now=now)
 
+    def check_resumable(self) -> None:
+        """CommandRejectedError if there is nothing to do for an owner of the run."""
+        RUN.decide(commands.StartRun(), self.state())
+
     def work(self, is_interrupted: Callable[[], bool] = lambda: False) -> states.RunState:
         """Own the run and work on it in this process until it ends, fails or is told to stop.
 
         `is_interrupted` is asked often; once it is true the run pauses. Raises AlreadyOwnedError if another process works on the run,
         CommandRejectedError if there is nothing to do.
         """
-        RUN.decide(commands.StartRun(), self.state())  # refused before anything is appended
+        self.check_resumable()
         ownership = claim(self.ledger.store, self.id, actor())
         try:
             runner = Runner(
@@ -217,11 +224,11 @@ class Run:
     def resume(self) -> Run:
         """Let a process of its own work on the run; returns once that is recorded durably.
 
-        What the process prints goes to `work/<run>/owner.log` in the ledger's folder.
+        What the process prints goes to `work/<run>.log` in the ledger's folder.
         """
-        RUN.decide(commands.StartRun(), self.state())
+        self.check_resumable()
         before = self.ledger.store.end().position
-        log = scratch_folder(self.ledger.path, self.id) / "owner.log"
+        log = scratch_folder(self.ledger.path, self.id).with_name(f"{self.id}.log")
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "kd", "resume", self.id, "--ledger", str(self.ledger.path)]
         with log.open("wb") as output:

@@ -51,6 +51,8 @@ class LevelResult:
     level: Level
     num_checked: int
     findings: tuple[Finding, ...]
+    notes: tuple[Finding, ...] = ()
+    """What is no damage and worth knowing, such as the torn last line of a killed writer."""
 
     @property
     def is_ok(self) -> bool:
@@ -72,7 +74,7 @@ class AuditReport:
 
 
 def audit_run(store: FileStore, run: str) -> AuditReport:
-    """The audit of `run`: chain, refold, blobs, recompute, each whatever the others found."""
+    """The audit of `run`: chain, refold, blobs, recompute. A ledger that cannot be read to its end raises IntegrityError."""
     records = [record for record in store.scan(streams=f"run/{run}*") if record.stream.split("/")[1] == run]
     view = view_runs(records)[run]
     levels = (_check_chain(store), _check_refold(view), _check_blobs(store, records), _check_recompute(store, records))
@@ -82,12 +84,15 @@ def audit_run(store: FileStore, run: str) -> AuditReport:
 
 def _check_chain(store: FileStore) -> LevelResult:
     report = check_ledger(store.path, depth="full")
-    found = tuple(
-        Finding(code=finding.code, message=finding.message, position=finding.position)
-        for finding in report.findings
-        if finding.severity == "error"
-    )
-    return LevelResult(level="chain", num_checked=report.size, findings=found)
+    found = {
+        severity: tuple(
+            Finding(code=finding.code, message=finding.message, position=finding.position)
+            for finding in report.findings
+            if finding.severity == severity
+        )
+        for severity in ("error", "warning")
+    }
+    return LevelResult(level="chain", num_checked=report.size, findings=found["error"], notes=found["warning"])
 
 
 def _check_refold(view: RunView) -> LevelResult:

@@ -52,11 +52,14 @@ class Ports:
     scratch: Path
     """A folder of this run for files under construction; may vanish between works."""
     resources: Resources = field(factory=Resources)
+    _checked: set[str] = field(factory=set, init=False)
+    """Digests of the artifacts whose folders this process has checked."""
 
     def fetch(self, artifact: Artifact) -> Path:
         """A read-only folder with the artifact's files under their names; every byte is checked against its digest."""
         folder = self.scratch / "artifacts" / artifact.digest
-        if not folder.exists():
+        if artifact.digest not in self._checked:
+            shutil.rmtree(folder, ignore_errors=True)  # what a dead owner left is not believed
             partial = folder.with_name(f"{folder.name}.{os.getpid()}")
             shutil.rmtree(partial, ignore_errors=True)
             for file in artifact.files:
@@ -64,6 +67,7 @@ class Ports:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._link(file.blob, target)
             partial.rename(folder)
+            self._checked.add(artifact.digest)
         return folder
 
     def keep(self, kind: str, folder: Path) -> Artifact:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from importlib import metadata
 
@@ -45,13 +43,11 @@ def run_command(tokens: Sequence[str]) -> int:
     try:
         code = APP(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _report(error, wants_json, f"{str(error).rstrip('.')}. See `kd --help`.", USAGE)
+        words = str(error)
+        return _report(error, wants_json, f"{words}{'' if words.endswith('.') else '.'} See `kd --help`.", USAGE)
     except KeyboardInterrupt:
         print_error("Stopped.")
         return STOPPED_AT_ONCE
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
-        return DONE
     except Exception as error:
         if not is_foreseen(error) and not isinstance(error, OSError):
             raise

@@ -16,8 +16,8 @@ from kd.cli.exit_codes import DONE
 from kd.cli.options import JsonFlag, LedgerPath
 from kd.cli.screen import print_document, print_line, print_table
 from kd.errors import DigestMismatchError, UsageError
-from kd.run import states
-from kd.views.run_summary import HANDED_OVER, artifact_rows
+from kd.views.artifact_list import all_artifact_rows, named_artifacts
+from kd.views.run_summary import HANDED_OVER, ArtifactRow, artifact_rows
 from ledger.blobs import Blobs
 
 __all__ = ["APP", "get_artifact", "list_artifacts"]
@@ -29,14 +29,14 @@ APP = App(name="artifacts", help="List what stages hand over, and copy it out of
 def list_artifacts(
     run: Annotated[str | None, Parameter(help="A run's id, the beginning of one, or `latest`; without it, all runs.")] = None,
     *,
-    all_: Annotated[bool, Parameter(name="--all", negative="", help="Also what holds times or is not handed to a next stage.")] = False,
+    all_: Annotated[bool, Parameter(name="--all", negative="", help="Also checkpoints, measurements and work in progress.")] = False,
     ledger: LedgerPath = None,
     json: JsonFlag = False,
 ) -> int:
     """List artifacts. Equal configuration, seed, code and machine give equal digests."""
     opened = api.open(ledger, write=False)
-    views = opened.views() if run is None else {run: opened.run(run).view()}
-    rows = [asdict(row) for view in views.values() for row in artifact_rows(view) if all_ or row.kind in HANDED_OVER]
+    runs = opened.runs() if run is None else (opened.run(run),)
+    rows = [asdict(row) for found in runs for row in _rows(found, everything=all_)]
     if json:
         print_document(rows)
     elif rows:
@@ -72,14 +72,15 @@ def get_artifact(
     return DONE
 
 
+def _rows(run: api.Run, *, everything: bool) -> tuple[ArtifactRow, ...]:
+    if everything:
+        return all_artifact_rows(run.id, run.records())
+    return tuple(row for row in artifact_rows(run.view()) if row.kind in HANDED_OVER)
+
+
 def _find(opened: api.Ledger, digest: str) -> Artifact:
-    known = {
-        artifact.digest: artifact
-        for view in opened.views().values()
-        if isinstance(view.run, states.Known)
-        for artifact in states.outputs_of(view.run.plan)
-    }
-    found = [artifact for key, artifact in known.items() if key.startswith(digest)]
+    known = named_artifacts(opened.store.scan(streams="run/*"))
+    found = [artifact for key, (_, artifact) in known.items() if key.startswith(digest)]
     if len(found) != 1:
         count = "no artifact" if not found else f"{len(found)} artifacts"
         raise UsageError(f"{digest!r} is the beginning of {count}, expected exactly one.", hint="See `kd artifacts list --all`.")

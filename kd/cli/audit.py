@@ -26,7 +26,7 @@ def audit(run: RunName, *, ledger: LedgerPath = None, json: JsonFlag = False) ->
         ]
         print_table(rows, ("level", "checked", "result"))
         for level in report.levels:
-            for finding in level.findings:
+            for finding in (*level.findings, *level.notes):
                 print_line(f"{level.level}: {finding.code}: {finding.message}")
         print_line(f"Run {report.run} is {'what its ledger says' if report.is_ok else 'NOT what its ledger says'}.")
     return DONE if report.is_ok else INTEGRITY

@@ -11,7 +11,7 @@ from kd import api
 from kd.cli.exit_codes import DONE
 from kd.cli.options import JsonFlag, LedgerPath, RunName
 from kd.cli.outcome import print_summary
-from kd.cli.screen import print_document, print_line, print_record_line, print_table
+from kd.cli.screen import is_read, print_document, print_line, print_record_line, print_table
 from kd.events import REGISTRY
 from kd.views.run_summary import run_row
 from kd.views.state_digest import state_digest
@@ -70,6 +70,8 @@ def events(
                 print_record_line(_document(record))
             else:
                 print_line(describe(record))
+        if not is_read():
+            break
     return DONE
 
 

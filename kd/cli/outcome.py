@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ def print_outcome(run: api.Run, *, as_json: bool) -> None:
     print_line()
     print_line("Next:")
     for command in _next_commands(summary):
-        print_line(f"  {command} --ledger {run.ledger.path}")
+        print_line(f"  {command} --ledger {shlex.quote(str(run.ledger.path))}")
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -68,6 +69,4 @@ def _next_commands(summary: Mapping[str, Any]) -> tuple[str, ...]:
     run = summary["id"]
     if summary["state"] in {"succeeded", "rejected"}:
         return (f"kd show {run}", f"kd audit {run}", f"kd artifacts list {run}", f"kd replay {run}")
-    if summary["state"] == "cancelled":
-        return (f"kd events {run}",)
-    return (f"kd resume {run}", f"kd events {run}")
+    return (f"kd resume {run}", f"kd events {run}") if summary["is_resumable"] else (f"kd events {run}",)

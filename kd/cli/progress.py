@@ -89,9 +89,10 @@ def _update(bars: Progress, task: TaskID, name: str, view: RunView) -> None:
 def _show_lines(run: api.Run, is_over: threading.Event) -> None:
     print_error(f"Run {run.id} in {run.ledger.path}")
     shown = None
+    begin = run.ledger.store.end().position
     for view in _views(run, is_over):
         words = tuple((name, type(state).__name__) for name, state in view.stages.items())
-        if words and words != shown:
+        if words and words != shown and view.last_position >= begin:
             shown = words
             print_error(f"{words[-1][0]}: {words[-1][1].lower()}")
     sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,24 +12,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["print_document", "print_error", "print_line", "print_record_line", "print_table"]
+__all__ = ["is_read", "print_document", "print_error", "print_line", "print_record_line", "print_table"]
+
+_is_read = True
 
 
 def print_document(document: object) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    _write(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
 
 def print_record_line(document: object) -> None:
     """One JSON document on one line."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
-    sys.stdout.flush()
+    _write(json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str))
 
 
 def print_line(text: str = "") -> None:
     """A line for people; control characters of foreign text are shown, not obeyed."""
-    sys.stdout.write(_printable(text) + "\n")
-    sys.stdout.flush()
+    _write(_printable(text))
 
 
 def print_error(text: str) -> None:
@@ -51,6 +52,22 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
     for row in rows:
         table.add_row(*(Text(_printable(_cell(row.get(column)))) for column in columns))
     console.print(table)
+
+
+def is_read() -> bool:
+    """Whether anybody still reads standard output."""
+    return _is_read
+
+
+def _write(text: str) -> None:
+    """A line on standard output; where its reader has gone, as after `| head`, the command goes on and keeps its exit code."""
+    global _is_read
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _is_read = False
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _cell(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -37,11 +38,10 @@ class TeacherConfig:
             raise ValueError("model is empty, expected smollm2, tiny or the path of a model folder: name one.")
 
     def __attrs_post_init__(self) -> None:
-        url = self.base_url
-        if self.kind == "http" and not (url or "").startswith(("http://", "https://")):
-            raise ValueError(f"base_url is {url!r}, expected http://… or https://… where kind is http: say where the teacher answers.")
-        if self.kind == "local" and url is not None:
-            raise ValueError(f"base_url is {url!r}, expected none where kind is local: set kind to http or remove base_url.")
+        if self.kind == "http":
+            _check_url(self.base_url)
+        if self.kind == "local" and self.base_url is not None:
+            raise ValueError("base_url is given, expected none where kind is local: set kind to http or remove base_url.")
         if self.kind == "http" and self.model == "tiny":
             raise ValueError("model is 'tiny', expected smollm2 or a model folder where kind is http: only the run itself serves its toy.")
 
@@ -129,3 +129,20 @@ class GenerationConfig:
 def _check_split(name: str, total: int, val: int, test: int) -> None:
     if total and val + test >= total:
         raise ValueError(f"{name}.val + {name}.test is {val + test}, expected less than {name}.total = {total}: leave some for training.")
+
+
+def _check_url(base_url: str | None) -> None:
+    """The address is recorded for ever and printed, so it may hold no secret."""
+    try:
+        url = urlsplit(base_url or "")
+        is_address = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ValueError(
+            "base_url is no address, expected http://host:port or https://… where kind is http: say where the teacher answers."
+        )
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError(
+            "base_url holds a user, a password, a query or a fragment, expected none: put the key into the variable api_key_env."
+        )

@@ -260,6 +260,8 @@ def endpoint_url(base_url: str) -> str:
         url = URL()
     if url.scheme not in ("http", "https") or not url.host:
         raise UsageError(f"The teacher's base_url is {base_url!r}, expected an address such as http://127.0.0.1:8010/v1.")
+    if url.user or url.password or url.query_string or url.fragment:
+        raise UsageError("The teacher's base_url holds a user, a password, a query or a fragment: keys go into an environment variable.")
     return str(url / "v1" if url.path in ("", "/") else url).rstrip("/")
 
 

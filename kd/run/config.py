@@ -107,9 +107,6 @@ def _include_gates(document: Document, read_named: Callable[[str], tuple[str, st
     try:
         name, text = read_named(path)
         gates = parse_yaml(text, file=name)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return [document.problem("governance.gates", f"The gate set {path!r} cannot be read ({reason}): name a YAML file of gates.")]
     except ConfigError as error:
         return list(error.problems)
     document.include("governance.gates", gates)

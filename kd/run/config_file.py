@@ -18,18 +18,12 @@ def load_run_config(path: Path, *, overrides: Sequence[str] = ()) -> RunConfig:
     Raises ConfigError with every mistake, UsageError where there is no such file.
     """
     found = _find(path)
-    try:
-        text = found.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        problem = ConfigProblem(
-            path="(whole file)", file=str(path), message=f"The file is not UTF-8 text ({error.reason} at byte {error.start})."
-        )
-        raise ConfigError([problem]) from None
+    text = _read(found, str(path))
 
     def read_named(name: str) -> tuple[str, str]:
         beside = found.parent / name
         source = beside if beside.is_file() else shipped_configs() / name.removeprefix("configs/")
-        return name, source.read_text(encoding="utf-8")
+        return name, _read(source, name)
 
     return parse_run_config(text, file=str(path), overrides=overrides, read_named=read_named, beside=lambda name: str(found.parent / name))
 
@@ -51,3 +45,13 @@ def _find(path: Path) -> Path:
     close = difflib.get_close_matches(str(path), names, n=1)
     hint = f"Did you mean {close[0]}?" if close else f"Configurations that come with kd: {', '.join(names)}."
     raise UsageError(f"There is no configuration file {str(path)!r}.", hint=hint)
+
+
+def _read(path: Path, shown: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        message = f"The file is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
+    except OSError as error:
+        message = f"The file cannot be read ({error.strerror or error}): name one that can."
+    raise ConfigError([ConfigProblem(path="(whole file)", file=shown, message=message)])

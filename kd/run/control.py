@@ -21,6 +21,10 @@ from ledger.segments import FileStore
 __all__ = ["find_run", "plan_run", "request_cancel", "request_pause", "run_ids", "scratch_folder"]
 
 
+_AT_WORK = (states.Running, states.Pausing, states.Cancelling)
+"""States in which a live owner is expected."""
+
+
 def plan_run(store: FileStore, config: RunConfig, *, clock: Clock, random_hex: str, actor: str) -> str:
     """Record a new run of `config`; its id is name, UTC time and `random_hex`."""
     when = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
@@ -62,7 +66,7 @@ def find_run(store: FileStore, text: str) -> str:
 def request_pause(store: FileStore, run: str, *, reason: str, actor: str, is_now: bool) -> states.RunState:
     """Ask the run's owner to stop at the next safe point; UsageError if nobody works on the run."""
     live = Live(store, run_stream(run), machine.RUN)
-    if isinstance(live.state, states.Running) and not is_owned(store.path, run):
+    if isinstance(live.state, _AT_WORK) and not is_owned(store.path, run):
         raise UsageError(
             f"Run {run!r} is interrupted: nobody works on it, so there is nothing to pause.", hint=f"Go on with: kd resume {run}"
         )
@@ -78,11 +82,12 @@ def request_cancel(store: FileStore, run: str, *, reason: str, actor: str, is_no
     ownership = claim(store, run, actor)
     try:
         live = Live(store, run_stream(run), machine.RUN, guards=(ownership.guard,))
-        if not isinstance(live.state, states.Cancelling | states.Pausing):
+        if isinstance(live.state, _AT_WORK):
+            live.handle(commands.StartRun())  # answers what the dead owner left unanswered, a cancellation included
+        if not isinstance(live.state, states.Cancelled):
             live.handle(commands.RequestCancel(reason=reason, is_now=is_now), meta=Meta(actor=actor))
         if isinstance(live.state, states.Running):
             live.handle(commands.AnswerRequest())
-        if isinstance(live.state, states.Cancelling):
             live.handle(commands.StopRun())
         return live.state
     finally:

@@ -52,7 +52,7 @@ class RunStarted:
 
 @frozen(kw_only=True)
 class RunResumed:
-    """An owner took up a run that was paused, had failed, was rejected, or whose owner died."""
+    """An owner took up a run that was paused, had failed, or whose owner died."""
 
 
 @frozen(kw_only=True)

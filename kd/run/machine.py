@@ -49,6 +49,7 @@ from ledger.errors import CommandRejectedError
 __all__ = ["APPROVING_VERDICTS", "RUN", "Event", "decide", "evolve", "pending"]
 
 APPROVING_VERDICTS = ("approved", "approved_with_waivers")
+_TOO_LATE = "The last stage had ended before the request was seen."
 
 Event = (
     ev.RunPlanned
@@ -134,7 +135,11 @@ def _start(command: StartRun, state: RunState) -> tuple[Event, ...]:
     match state:
         case Planned():
             return (ev.RunStarted(),)
-        case Running() | Pausing() | Paused() | Failed(is_retryable=True):
+        case Running(request=CancelRequest(reason=reason)):
+            return (ev.CancelAccepted(), ev.RunCancelled(reason=reason))
+        case Running():
+            return (*_rejected(state, "The owner died before it saw the request."), ev.RunResumed())
+        case Pausing() | Paused() | Failed(is_retryable=True):
             return (ev.RunResumed(),)
         case Cancelling(reason=reason):
             return (ev.RunCancelled(reason=reason),)
@@ -186,28 +191,31 @@ def _advance(command: StartStage | CompleteStage | FailStage | EndRun, state: Ru
             _expect_due(command, state, stage, due)
             return (
                 ev.StageCompleted(stage=stage, outputs=command.outputs, seconds=command.seconds, verdict=command.verdict),
-                *_answered_too_late(state, due=stage),
+                *(_rejected(state, _TOO_LATE) if state.plan.stages[-1] == stage else ()),
             )
         case FailStage(failure=failure):
             _expect_due(command, state, failure.stage, due)
-            return (failure, ev.RunFailed(stage=failure.stage, reason=failure.reason, is_retryable=failure.is_retryable))
+            failed = ev.RunFailed(stage=failure.stage, reason=failure.reason, is_retryable=failure.is_retryable)
+            return (*_rejected(state, "The run had failed before the request was seen."), failure, failed)
         case EndRun():
             if due is not None:
                 raise CommandRejectedError(command, state, f"Stage {due!r} has not ended.")
             verdict = state.plan.results[-1].verdict or "rejected"
-            return (ev.RunSucceeded(verdict=verdict),) if verdict in APPROVING_VERDICTS else (ev.RunRejected(verdict=verdict),)
+            end = ev.RunSucceeded(verdict=verdict) if verdict in APPROVING_VERDICTS else ev.RunRejected(verdict=verdict)
+            return (*_rejected(state, _TOO_LATE), end)
         case _ as unreachable:
             assert_never(unreachable)
 
 
-def _answered_too_late(state: RunState, due: str) -> tuple[Event, ...]:
-    """A request that is still open when the last stage completes can no longer be granted."""
-    if isinstance(state, Running) and state.request is not None and state.plan.stages[-1] == due:
-        too_late = "The last stage had ended before the request was seen."
-        if isinstance(state.request, PauseRequest):
-            return (ev.PauseRejected(reason=too_late),)
-        return (ev.CancelRejected(reason=too_late),)
-    return ()
+def _rejected(state: RunState, reason: str) -> tuple[Event, ...]:
+    """The answer to a request that is open and can no longer be granted: every request is answered."""
+    match state:
+        case Running(request=PauseRequest()):
+            return (ev.PauseRejected(reason=reason),)
+        case Running(request=CancelRequest()):
+            return (ev.CancelRejected(reason=reason),)
+        case _:
+            return ()
 
 
 def _expect_due(command: Command, state: RunState, stage: str, due: str | None) -> None:
@@ -221,8 +229,11 @@ def _stop(command: StopRun, state: RunState) -> tuple[Event, ...]:
             return (ev.RunPaused(cause="request", reason=reason),)
         case Cancelling(reason=reason):
             return (ev.RunCancelled(reason=reason),)
+        case Running(request=CancelRequest(reason=reason)) if command.cause != "request":
+            return (ev.CancelAccepted(), ev.RunCancelled(reason=reason))
         case Running() if command.cause != "request":
-            return (ev.RunPaused(cause=command.cause, reason=command.reason),)
+            accepted = (ev.PauseAccepted(),) if state.request is not None else ()
+            return (*accepted, ev.RunPaused(cause=command.cause, reason=command.reason))
         case _:
             raise CommandRejectedError(command, state, f"The run is {status_of(state)}: nobody asked it to stop.")
 

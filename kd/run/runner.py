@@ -70,6 +70,9 @@ class Runner:
                         self._drive_stage(stage_named(name))
                     case states.DrawConclusion():
                         self._handle(commands.EndRun())
+            if isinstance(self._live.state, states.Pausing | states.Cancelling):
+                # the request was accepted while the last piece of a stage's work ended
+                self._handle(commands.StopRun())
         if isinstance(self._live.state, states.Succeeded | states.Rejected | states.Cancelled):
             shutil.rmtree(self._scratch, ignore_errors=True)
         return self._state()
@@ -100,7 +103,10 @@ class Runner:
 
     def _work(self, stage: Stage, live: Live[Any, Any, Any, Any], ports: Ports) -> Outcome | None:
         """Drive the stage's machine until it ends; None if the run was told to stop."""
-        if isinstance(stage.outcome(live.state), Failed):
+        failed = stage.outcome(live.state)
+        if isinstance(failed, Failed):
+            if not failed.is_retryable:
+                return failed  # an owner died between the stage's failure and the run's
             live.handle(stage.retry())
         tell = StageTell(live, self._steering)
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kd.run import commands, states
 from kd.stage import Wish
+from ledger.errors import CommandRejectedError
 from ledger.handle import Live
 
 __all__ = ["StageTell", "Steering"]
@@ -43,7 +44,10 @@ class Steering:
         self._live.refresh()
         state = self._live.state
         if isinstance(state, states.Running) and state.request is None and self._is_interrupted():
-            state = self._live.handle(commands.RequestPause(reason="Ctrl-C"))
+            try:
+                state = self._live.handle(commands.RequestPause(reason="Ctrl-C"))
+            except CommandRejectedError:  # another process asked in the same instant, and its request stands
+                state = self._live.state
         if isinstance(state, states.Running) and state.request is not None:
             self._live.handle(commands.AnswerRequest())
 

@@ -55,6 +55,7 @@ def summarise(view: RunView, *, is_owned: bool) -> dict[str, Any]:
     return {
         **run_row(view, is_owned=is_owned),
         "reason": _reason(view.run),
+        "is_resumable": _is_resumable(view.run),
         "stages": {stage.name: _stage_row(view, stage) for stage in STAGES},
         "measurements": [asdict(measurement) for measurement in view.measurements],
         "gates": [{"id": gate.gate.id, "status": gate.status, "level": gate.gate.level, "reason": gate.reason} for gate in view.gates],
@@ -112,6 +113,14 @@ def _stage_at_work(view: RunView) -> str | None:
 
 def _verdict(run: states.RunState) -> str | None:
     return next((result.verdict for result in reversed(_results(run)) if result.verdict is not None), None)
+
+
+def _is_resumable(run: states.RunState) -> bool:
+    match run:
+        case states.Failed(is_retryable=is_retryable):
+            return is_retryable
+        case _:
+            return isinstance(run, states.Planned | states.Running | states.Pausing | states.Paused)
 
 
 def _reason(run: states.RunState) -> str | None:

@@ -28,6 +28,9 @@ def _refused(arguments: list[str], ledger: Path, capsys: pytest.CaptureFixture[s
         ("training.loss.temperature=2", "temperature"),
         ("generation.teacher.kind=grpc", "'local', 'http'"),
         ("generation.teacher.kind=http", "base_url"),
+        ("generation.teacher={kind: http, model: smollm2, base_url: 'http://'}", "no address"),
+        ("generation.teacher={kind: http, model: smollm2, base_url: 'http://h:99999'}", "no address"),
+        ("generation.teacher={kind: http, model: smollm2, base_url: 'http://u:secret@h/v1'}", "api_key_env"),
         ("export.lengths=[128, 64]", "lengths"),
         ("conversion.presets=[int3]", "int3"),
         ("evaluation.suites=[lm, lm]", "only once"),
@@ -83,6 +86,19 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path, capsys: pytest.Captu
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"name: \xff\xfe")
     assert "not UTF-8" in _refused([str(binary)], tmp_path / "ledger", capsys)
+
+
+def test_a_gate_file_that_is_not_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The files that a configuration names are read as carefully as the configuration."""
+    gates = tmp_path / "gates.yaml"
+    gates.write_bytes(b"name: \xff")
+    assert "not UTF-8" in _refused([TINY, "--set", f"governance.gates={gates}"], tmp_path / "ledger", capsys)
+
+
+def test_a_password_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What must not be stored is not printed either."""
+    teacher = "generation.teacher={kind: http, model: smollm2, base_url: 'http://u:secret@h/v1'}"
+    assert "secret" not in _refused([TINY, "--set", teacher], tmp_path / "ledger", capsys)
 
 
 def test_a_dry_run_records_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

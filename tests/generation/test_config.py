@@ -17,7 +17,7 @@ def test_the_defaults_are_valid() -> None:
 @pytest.mark.parametrize(
     ("cls", "values", "words"),
     [
-        (TeacherConfig, {"kind": "http"}, "base_url is None"),
+        (TeacherConfig, {"kind": "http"}, "base_url is no address"),
         (TeacherConfig, {"kind": "http", "base_url": "localhost:80"}, "expected http://"),
         (TeacherConfig, {"kind": "http", "base_url": "http://x", "model": "tiny"}, "only the run itself"),
         (TeacherConfig, {"base_url": "http://x"}, "set kind to http"),

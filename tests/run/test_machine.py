@@ -156,3 +156,39 @@ def test_a_run_is_planned_once() -> None:
     )
     with pytest.raises(CommandRejectedError, match="exists already"):
         _decided([PLANNED], command)
+
+
+def test_a_cancellation_that_a_dead_owner_never_saw_is_carried_out_by_the_next() -> None:
+    """A recorded wish to cancel is not forgotten with the process that should have read it."""
+    events = _decided([PLANNED, ev.RunStarted(), CANCEL], c.StartRun())
+    assert events == (ev.CancelAccepted(), ev.RunCancelled(reason="wrong data"))
+
+
+def test_a_pause_that_a_dead_owner_never_saw_is_answered_by_who_resumes() -> None:
+    """Whoever resumes does not want the old pause, and says so."""
+    events = _decided([PLANNED, ev.RunStarted(), PAUSE], c.StartRun())
+    assert tuple(type(event) for event in events) == (ev.PauseRejected, ev.RunResumed)
+    assert _state(PLANNED, ev.RunStarted(), PAUSE, *events) == _state(PLANNED, ev.RunStarted())
+
+
+@pytest.mark.parametrize(("request_", "answer"), [(PAUSE, ev.PauseRejected), (CANCEL, ev.CancelRejected)])
+def test_a_request_that_meets_a_failure_is_answered(request_: object, answer: type) -> None:
+    """A run that fails before it saw a request answers it all the same."""
+    events = _decided([PLANNED, ev.RunStarted(), request_], c.FailStage(failure=FAILURE))
+    assert isinstance(events[0], answer)
+    assert isinstance(_state(PLANNED, ev.RunStarted(), request_, *events), s.Failed)
+
+
+def test_a_run_that_pauses_by_itself_grants_what_was_asked() -> None:
+    """A full disk or a lost teacher meets an open request: a pause is a pause, a cancellation ends the run."""
+    stop = c.StopRun(cause="disk", reason="full")
+    paused = _decided([PLANNED, ev.RunStarted(), PAUSE], stop)
+    assert paused == (ev.PauseAccepted(), ev.RunPaused(cause="disk", reason="full"))
+    cancelled = _decided([PLANNED, ev.RunStarted(), CANCEL], stop)
+    assert cancelled == (ev.CancelAccepted(), ev.RunCancelled(reason="wrong data"))
+
+
+def test_a_request_between_the_last_stage_and_the_conclusion_is_answered() -> None:
+    """The conclusion comes first, and the request learns that it is too late."""
+    events = _decided([PLANNED, ev.RunStarted(), GENERATED, _governed("approved"), PAUSE], c.EndRun())
+    assert tuple(type(event) for event in events) == (ev.PauseRejected, ev.RunSucceeded)

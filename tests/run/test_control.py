@@ -1,0 +1,80 @@
+"""Cancelling and pausing runs whose owner died, in every state that it can have left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import kd
+from kd.errors import UsageError
+from kd.run import commands as c
+from kd.run import states as s
+from kd.run.machine import RUN
+from kd.run.runner import Runner
+from ledger.handle import Live
+from ledger.ownership import claim
+from ledger.segments import FileStore
+
+LEFT_BEHIND: tuple[tuple[object, ...], ...] = (
+    (),
+    (c.StartRun(),),
+    (c.StartRun(), c.RequestPause(reason="x")),
+    (c.StartRun(), c.RequestPause(reason="x"), c.AnswerRequest()),
+    (c.StartRun(), c.RequestCancel(reason="x")),
+    (c.StartRun(), c.RequestCancel(reason="x"), c.AnswerRequest()),
+    (c.StartRun(), c.StopRun(cause="disk", reason="full")),
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> kd.Run:
+    """A planned run in a fresh ledger."""
+    return kd.open(tmp_path / "ledger", create=True).plan("configs/tiny.yaml")
+
+
+def _live(run: kd.Run) -> Live[object, s.RunState, object, object]:
+    return Live(run.ledger.store, f"run/{run.id}", RUN)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("left_behind", LEFT_BEHIND)
+def test_a_run_without_an_owner_is_cancelled_from_every_state(run: kd.Run, left_behind: tuple[object, ...]) -> None:
+    """Whatever a dead owner left unanswered, `cancel` ends the run."""
+    live = _live(run)
+    for command in left_behind:
+        live.handle(command)
+    run.cancel(reason="enough")
+    assert isinstance(run.state(), s.Cancelled)
+
+
+@pytest.mark.parametrize("left_behind", LEFT_BEHIND[1:6])
+def test_a_run_without_an_owner_cannot_be_paused(run: kd.Run, left_behind: tuple[object, ...]) -> None:
+    """A pause needs somebody who pauses; the message says how to go on."""
+    live = _live(run)
+    for command in left_behind:
+        live.handle(command)
+    with pytest.raises(UsageError, match="nobody works on it"):
+        run.pause(reason="lunch")
+
+
+def test_a_stage_that_failed_for_good_fails_the_run_whoever_comes_next(run: kd.Run, tmp_path: Path) -> None:
+    """An owner that dies between the stage's failure and the run's leaves a run that the next owner ends."""
+    from kd.run.pipeline import start_command
+    from kd.run.stages import stage_named
+
+    live = _live(run)
+    live.handle(c.StartRun())
+    state = live.handle(c.StartStage(stage="generation"))
+    assert isinstance(state, s.Known)
+    stage = stage_named("generation")
+    inside: Live[object, object, object, object] = Live(run.ledger.store, f"run/{run.id}/generation", stage.decider)
+    inside.handle(start_command(state.plan, "generation"))
+    inside.handle(stage.fail("bind", "no such model", False))
+    store = run.ledger.store
+    assert isinstance(store, FileStore)
+    with claim(store, run.id, "test") as ownership:
+        runner = Runner(store, run.id, ownership, scratch=tmp_path / "scratch")
+        runner.start()
+        failed = runner.drive()
+    assert isinstance(failed, s.Failed)
+    assert (failed.reason, failed.is_retryable) == ("no such model", False)
