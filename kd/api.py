@@ -42,6 +42,8 @@ __all__ = ["Ledger", "Run", "actor", "default_ledger", "open", "resume", "start"
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_owners: list[subprocess.Popen[bytes]] = []
+"""Owners that this process started; kept so that the system is told when nobody waits for one that ended."""
 
 
 def start(
@@ -233,6 +235,7 @@ class Run:
         command = [sys.executable, "-m", "kd", "resume", self.id, "--ledger", str(self.ledger.path)]
         with log.open("wb") as output:
             owner = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        _owners[:] = [*(other for other in _owners if other.poll() is None), owner]
         deadline = time.monotonic() + _START_SECONDS
         while not self._has_begun(since=before):
             if owner.poll() is not None and not self._has_begun(since=before):

@@ -122,7 +122,7 @@ class HttpTeacher:
         key = f"score:{request.rows[0].record_id}"
         scored = await self._ask("kd/score", body, key, lambda data: read_scores(data, request), _Tally())
         if isinstance(scored, TeacherFailure):
-            raise TeacherRefusedError(f"The teacher at {self.base_url} does not score given tokens: {scored.reason}")
+            raise TeacherRefusedError(f"The teacher at {self.base_url} gave no scores for given tokens: {scored.reason}")
         return scored
 
     async def probe(self) -> Capabilities:
@@ -132,9 +132,10 @@ class HttpTeacher:
             return await self._measure()
         self.served_identity, capabilities = stated
         if self._must_match and self.served_identity.fingerprint != self._identity.fingerprint:
+            differing = _difference(self.served_identity, self._identity)
             raise TeacherRefusedError(
-                f"The server at {self.base_url} serves {self.served_identity.model} with fingerprint"
-                f" {self.served_identity.fingerprint[:12]}, expected {self._identity.model} with {self._identity.fingerprint[:12]}:"
+                f"The server at {self.base_url} serves {self.served_identity.model}, whose {differing}"
+                f" is not that of the expected {self._identity.model}:"
                 " start the right teacher there."
             )
         return capabilities
@@ -250,6 +251,13 @@ class HttpTeacher:
                 hint="Start the teacher there, or correct teacher.base_url and teacher.model; then resume the run.",
             )
         return TeacherFailure(kind=trouble.kind, reason=_sentence(trouble.reason), num_attempts=tally.num_sent)
+
+
+def _difference(served: TeacherIdentity, expected: TeacherIdentity) -> str:
+    """What tells two teachers apart."""
+    parts = {"model": "name", "weights": "weights", "tokenizer": "tokenizer", "chat_template": "chat template"}
+    differing = [words for name, words in parts.items() if getattr(served, name) != getattr(expected, name)]
+    return " and ".join(differing) or "address or epoch"
 
 
 def endpoint_url(base_url: str) -> str:

@@ -15,10 +15,10 @@ TINY = "configs/tiny.yaml"
 _PATIENCE_SECONDS = 180.0
 
 
-def _start(*arguments: str, ledger: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        kd_command(*arguments, ledger=ledger), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=kd_environment()
-    )
+def _start(*arguments: str, ledger: Path, log: str = "log") -> subprocess.Popen[bytes]:
+    """A `kd` command in the background, whose words go to a file beside the ledger."""
+    with ledger.with_name(log).open("ab") as output:
+        return subprocess.Popen(kd_command(*arguments, ledger=ledger), stdout=output, stderr=output, env=kd_environment())
 
 
 def _wait_for(ledger: Path, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -82,12 +82,12 @@ def test_two_resumes_at_once_have_one_owner(tmp_path: Path) -> None:
     run.wait()
     assert kd_json("show", "latest", ledger=ledger)["state"] == "interrupted"
 
-    rivals = [_start("resume", "latest", ledger=ledger) for _ in range(2)]
+    rivals = [_start("resume", "latest", ledger=ledger, log=f"rival-{number}") for number in range(2)]
     _wait_for(ledger, lambda summary: any(rival.poll() is not None for rival in rivals))
     (loser,) = [rival for rival in rivals if rival.poll() is not None]
     (winner,) = [rival for rival in rivals if rival is not loser]
     assert loser.returncode == 2
-    assert str(winner.pid) in loser.communicate()[1]
+    assert str(winner.pid) in ledger.with_name(f"rival-{rivals.index(loser)}").read_text()
 
     assert run_kd("cancel", "latest", "--reason", "enough", "--now", ledger=ledger).returncode == 0
     assert winner.wait(_PATIENCE_SECONDS) == 1

@@ -257,7 +257,7 @@ async def test_scores_are_refused_by_endpoints_that_have_none() -> None:
     """An endpoint without scores says so in one sentence."""
     async with asking(FakeEndpoint(GOOD, 404)) as teacher:
         await teacher.reply(question())
-        with pytest.raises(TeacherRefusedError, match="does not score given tokens"):
+        with pytest.raises(TeacherRefusedError, match="gave no scores for given tokens"):
             await teacher.score(ScoreRequest(rows=(ScoreRow(record_id="r", ids=(1, 2), targets=(1,)),)))
 
 
