@@ -58,7 +58,7 @@ class Ports:
     def fetch(self, artifact: Artifact) -> Path:
         """A read-only folder with the artifact's files under their names; every byte is checked against its digest."""
         folder = self.scratch / "artifacts" / artifact.digest
-        if artifact.digest not in self._checked:
+        if artifact.digest not in self._checked or not folder.exists():
             shutil.rmtree(folder, ignore_errors=True)  # what a dead owner left is not believed
             partial = folder.with_name(f"{folder.name}.{os.getpid()}")
             shutil.rmtree(partial, ignore_errors=True)

@@ -16,6 +16,11 @@ settings.register_profile("kd", derandomize=True, deadline=None)
 settings.load_profile("kd")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests begin first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: "tests/faults/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def finished_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger with one finished run of configs/tiny.yaml, made once for all workers; read it, never change it."""
