@@ -24,11 +24,15 @@ BLOCK_TOKENS = 64
 
 
 class PromptBlocks:
-    """A model that remembers the `max_blocks` blocks of prompts that were used last."""
+    """A model that remembers the blocks of prompts that were used last, in `max_bytes` of memory.
 
-    def __init__(self, student: Student, *, max_blocks: int = 32) -> None:
+    The default holds some 180 blocks of a model of 135M parameters: prompts that are asked first and scored afterwards are read once.
+    """
+
+    def __init__(self, student: Student, *, max_bytes: int = 512 * 2**20) -> None:
         self._student = student
-        self._max_blocks = max_blocks
+        self._max_bytes = max_bytes
+        self._num_bytes = 0
         self._blocks: OrderedDict[bytes, tuple[Tensor, Tensor]] = OrderedDict()
 
     def read(self, ids: Sequence[int], cache: KvCache, first: int) -> Tensor:
@@ -59,9 +63,16 @@ class PromptBlocks:
 
     def _keep(self, ids: Sequence[int], cache: KvCache, start: int) -> None:
         block = slice(start, len(ids))
-        self._blocks[_key(ids)] = (cache.keys_LBkSD[:, :, :, block].clone(), cache.values_LBkSD[:, :, :, block].clone())
-        if len(self._blocks) > self._max_blocks:
-            self._blocks.popitem(last=False)
+        kept = (cache.keys_LBkSD[:, :, :, block].clone(), cache.values_LBkSD[:, :, :, block].clone())
+        self._blocks[_key(ids)] = kept
+        self._num_bytes += _num_bytes(kept)
+        while self._num_bytes > self._max_bytes:
+            _, dropped = self._blocks.popitem(last=False)
+            self._num_bytes -= _num_bytes(dropped)
+
+
+def _num_bytes(kept: tuple[Tensor, Tensor]) -> int:
+    return sum(part.nbytes for part in kept)
 
 
 def _key(ids: Sequence[int]) -> bytes:
