@@ -8,10 +8,11 @@
       EncodeError: UnregisteredEventError  PayloadTooLargeError  EntryTooLargeError  BatchTooLargeError
       DecodeError: UnknownEventError  UpcastError  PayloadError
       WriteError: DiskFullError  PoisonedError  ReadOnlyLedgerError  LedgerClosedError
-      IntegrityError: CorruptError  TamperedError  BlobDamagedError
-      SetupError: NotALedgerError  LedgerExistsError  FormatVersionError
+      IntegrityError: CorruptError  TamperedError  HeadConflictError  BlobDamagedError  ProofError
+      SetupError: NotALedgerError  LedgerExistsError  FormatVersionError  UnsupportedFilesystemError  KeyFileError
 
-Warnings: `NotDurableWarning` (the file system keeps nothing), `LockHeldWarning` (another writer holds the lock for long).
+Warnings: `NotDurableWarning` (the file system keeps nothing), `LockHeldWarning` (another writer holds the lock for long),
+`HeadNotSignedWarning` (a tree head that was due could not be signed).
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ __all__ = [
     "EntryTooLargeError",
     "FencedError",
     "FormatVersionError",
+    "HeadConflictError",
+    "HeadNotSignedWarning",
     "IntegrityError",
+    "KeyFileError",
     "KeyReusedError",
     "LedgerClosedError",
     "LedgerError",
@@ -45,11 +49,13 @@ __all__ = [
     "PayloadError",
     "PayloadTooLargeError",
     "PoisonedError",
+    "ProofError",
     "ReadOnlyLedgerError",
     "SetupError",
     "TamperedError",
     "UnknownEventError",
     "UnregisteredEventError",
+    "UnsupportedFilesystemError",
     "UpcastError",
     "VersionConflictError",
     "WriteError",
@@ -250,6 +256,22 @@ class TamperedError(IntegrityError):
         self.reason = reason
 
 
+class HeadConflictError(IntegrityError):
+    """A signed tree head is not a prefix of the records that are there; nothing was signed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The ledger does not continue what was signed: {reason}. Nothing was signed: see what fsck finds.")
+        self.reason = reason
+
+
+class ProofError(IntegrityError):
+    """A note, an inclusion proof or a consistency proof does not hold."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The proof does not hold: {reason}. Do not rely on it.")
+        self.reason = reason
+
+
 class BlobDamagedError(IntegrityError):
     """A blob's bytes are not what its digest says."""
 
@@ -275,12 +297,24 @@ class FormatVersionError(SetupError):
     """The ledger's format is newer than this program."""
 
 
+class UnsupportedFilesystemError(SetupError):
+    """The file system cannot keep a ledger's promises."""
+
+
+class KeyFileError(SetupError):
+    """A signing key is missing, unreadable, not for this ledger, or open to others."""
+
+
 class NotDurableWarning(UserWarning):
     """The file system forgets everything at power loss."""
 
 
 class LockHeldWarning(UserWarning):
     """Another writer has held the lock for long."""
+
+
+class HeadNotSignedWarning(UserWarning):
+    """A tree head that was due could not be signed; appends go on."""
 
 
 def write_error(error: OSError, what: str) -> WriteError:

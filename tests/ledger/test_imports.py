@@ -25,10 +25,10 @@ for name, module in sorted(sys.modules.items()):
 
 
 def test_the_ledger_loads_no_rust_and_four_packages_alone() -> None:
-    """A process that imports every module of the ledger has loaded attrs, cattrs and msgspec, and nothing built from Rust."""
+    """A process that imports every module of the ledger has loaded attrs, cattrs, msgspec and PyNaCl, and nothing built from Rust."""
     done = subprocess.run([sys.executable, "-c", _PROBE], cwd=_ROOT, capture_output=True, text=True, check=True)
     assert set(done.stdout.split("\n")) - {""} <= {
-        f"package {name}" for name in ("ledger", "attr", "attrs", "cattr", "cattrs", "msgspec", "typing_extensions")
+        f"package {name}" for name in ("ledger", "attr", "attrs", "cattr", "cattrs", "cffi", "msgspec", "nacl", "typing_extensions")
     }
 
 
