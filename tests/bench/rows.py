@@ -9,7 +9,7 @@ from statistics import median
 
 from attrs import asdict, frozen
 
-__all__ = ["Compared", "Row", "format_value", "interleave", "quantile", "rows_to_json", "rows_to_table"]
+__all__ = ["Compared", "Row", "compare", "format_value", "interleave", "quantile", "rows_to_json", "rows_to_table"]
 
 _NUM_RESAMPLES = 1000
 _HEADINGS = ("work", "ours", "unit", "against", "theirs", "ratio", "must", "holds", "note")
@@ -47,12 +47,17 @@ class Compared:
 def interleave(ours: Callable[[], float], theirs: Callable[[], float], *, num_rounds: int) -> Compared:
     """Measure A B A B …, so that a drift of the machine meets both."""
     rounds = [(ours(), theirs()) for _ in range(num_rounds)]
-    ratios = [a / b for a, b in rounds]
+    return compare([a for a, _ in rounds], [b for _, b in rounds])
+
+
+def compare(ours: Sequence[float], theirs: Sequence[float]) -> Compared:
+    """The same for values already measured, those of one round at the same place of both."""
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     draws = random.Random(0)
     medians = [median(draws.choices(ratios, k=len(ratios))) for _ in range(_NUM_RESAMPLES)]
     return Compared(
-        ours=median(a for a, _ in rounds),
-        theirs=median(b for _, b in rounds),
+        ours=median(ours),
+        theirs=median(theirs),
         ratio=median(ratios),
         low=quantile(medians, 0.025),
         high=quantile(medians, 0.975),

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["scratch_folder"]
+__all__ = ["PLACE", "scratch_folder"]
 
-_PLACE = Path(__file__).parents[2] / ".bench"
+PLACE = Path(__file__).parents[2] / ".bench"
+"""Ignored by git."""
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """An empty folder below .bench/, removed afterwards."""
-    _PLACE.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=_PLACE))
+    PLACE.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=PLACE))
     try:
         yield folder
     finally:
