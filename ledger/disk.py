@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
+import re
 import socket
 import sys
 from pathlib import Path
 
-__all__ = ["Disk", "boot_id", "filesystem_type", "host_name", "lock_holder", "sync_path"]
+__all__ = ["Disk", "boot_id", "check_size", "filesystem_type", "host_name", "lock_holder", "sync_path", "type_in_statfs", "type_in_table"]
 
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 """Where it exists, fsync alone leaves data in the drive's cache."""
+_OCTAL = re.compile(r"\\([0-7]{3})")
+"""How spaces and the like are written in the table of mounts."""
+_STATFS_TYPE = slice(72, 88)
+"""`f_fstypename` in the 64-bit `struct statfs` of macOS."""
 
 
 class Disk:
@@ -31,6 +38,10 @@ class Disk:
     def truncate(self, descriptor: int, num_bytes: int) -> None:
         os.ftruncate(descriptor, num_bytes)
 
+    def filesystem_type(self, path: Path) -> str:
+        """Type of the file system that `path` is on."""
+        return filesystem_type(path)
+
 
 def sync_path(path: Path) -> None:
     """Have the file or folder at `path` on the medium."""
@@ -42,6 +53,13 @@ def sync_path(path: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_size(path: Path, num_bytes: int) -> None:
+    """OSError unless the file at `path` has `num_bytes`: a system may say that it wrote, or renamed, and not have done it."""
+    found = path.stat().st_size
+    if found != num_bytes:
+        raise OSError(errno.EIO, f"{path} has {found} bytes after {num_bytes} were written to it")
 
 
 def lock_holder(path: Path) -> int | None:
@@ -61,18 +79,36 @@ def lock_holder(path: Path) -> int | None:
 
 def filesystem_type(path: Path) -> str:
     """Type of the file system that `path` is on, `ext4`; `unknown` where the system does not say."""
+    if sys.platform == "darwin":
+        return _darwin_type(path)
     try:
-        rows = Path("/proc/self/mountinfo").read_text().splitlines()
+        table = Path("/proc/self/mountinfo").read_text()
     except OSError:
-        return "apfs" if sys.platform == "darwin" else "unknown"
-    whole = path.resolve()
+        return "unknown"
+    return type_in_table(table, path.resolve())
+
+
+def type_in_table(table: str, path: Path) -> str:
+    """Type of the file system that holds `path`, by the text of `/proc/self/mountinfo`: the last of the longest matches."""
     best, kind = -1, "unknown"
-    for row in rows:
+    for row in table.splitlines():
         before, _, after = row.partition(" - ")
-        mount = before.split()[4].encode().decode("unicode_escape")
-        if len(mount) >= best and (whole == Path(mount) or Path(mount) in whole.parents):
-            best, kind = len(mount), after.split()[0]
+        mount = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split()[4]))
+        if len(mount.parts) >= best and path.is_relative_to(mount):
+            best, kind = len(mount.parts), after.split()[0]
     return kind
+
+
+def type_in_statfs(data: bytes) -> str:
+    """Type of a file system by what macOS' `statfs` fills in."""
+    return data[_STATFS_TYPE].split(b"\0")[0].decode(errors="replace") or "unknown"
+
+
+def _darwin_type(path: Path) -> str:
+    library = ctypes.CDLL(None)
+    call = getattr(library, "statfs$INODE64", None) or library.statfs
+    buffer = ctypes.create_string_buffer(4096)
+    return type_in_statfs(buffer.raw) if call(os.fsencode(path), buffer) == 0 else "unknown"
 
 
 def boot_id() -> str:
