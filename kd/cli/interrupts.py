@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,14 +13,14 @@ __all__ = ["counting_interrupts"]
 
 
 @contextmanager
-def counting_interrupts() -> Iterator[Callable[[], bool]]:
-    """Within the block, a first SIGINT or SIGTERM makes the yielded function true; a second SIGINT exits with 130."""
+def counting_interrupts(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Within the block, a first SIGINT or SIGTERM makes the yielded function true, which `say` tells; a second exits with 130."""
     seen: list[int] = []
 
     def on_signal(number: int, _frame: object) -> None:
         seen.append(number)
         if len(seen) == 1:
-            os.write(sys.stderr.fileno(), b"\nPausing at the next safe point. Press Ctrl-C again to stop at once.\n")
+            say("Pausing at the next safe point. Press Ctrl-C again to stop at once.")
         else:
             # no clean-up: the ledger is whole at every instant, and a clean-up could hang
             os._exit(STOPPED_AT_ONCE)

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -21,25 +22,27 @@ __all__ = ["showing_progress"]
 
 
 @contextmanager
-def showing_progress(run: api.Run, *, is_quiet: bool) -> Iterator[None]:
-    """Show the run's progress on standard error while the block works on it."""
+def showing_progress(run: api.Run, *, is_quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show the run's progress on standard error while the block works on it; the function that is handed out says a line between."""
     if is_quiet:
-        yield
+        yield print_error
         return
     is_over = threading.Event()
-    show: Callable[[api.Run, threading.Event], None] = _show_bars if Console(stderr=True).is_terminal else _show_lines
-    thread = threading.Thread(target=_guarded, args=(show, run, is_over), name="progress", daemon=True)
+    console = Console(stderr=True)
+    show: Callable[[api.Run, Console, threading.Event], None] = _show_bars if console.is_terminal else _show_lines
+    thread = threading.Thread(target=_guarded, args=(show, run, console, is_over), name="progress", daemon=True)
     thread.start()
     try:
-        yield
+        # A line that goes past the bars' console would be drawn over.
+        yield partial(console.print, markup=False, highlight=False) if console.is_terminal else print_error
     finally:
         is_over.set()
         thread.join()
 
 
-def _guarded(show: Callable[[api.Run, threading.Event], None], run: api.Run, is_over: threading.Event) -> None:
+def _guarded(show: Callable[[api.Run, Console, threading.Event], None], run: api.Run, console: Console, is_over: threading.Event) -> None:
     try:
-        show(run, is_over)
+        show(run, console, is_over)
     except LedgerError as error:
         print_error(f"Progress is no longer shown: {error}")
 
@@ -52,7 +55,7 @@ def _views(run: api.Run, is_over: threading.Event) -> Iterator[RunView]:
         yield view
 
 
-def _show_bars(run: api.Run, is_over: threading.Event) -> None:
+def _show_bars(run: api.Run, console: Console, is_over: threading.Event) -> None:
     columns = (
         TextColumn("{task.description:<11}"),
         BarColumn(),
@@ -60,8 +63,8 @@ def _show_bars(run: api.Run, is_over: threading.Event) -> None:
         TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        bars.console.print(f"Run {run.id} in {run.ledger.path}")
+    with Progress(*columns, console=console) as bars:
+        console.print(f"Run {run.id} in {run.ledger.path}")
         tasks: dict[str, TaskID] = {}
         for view in _views(run, is_over):
             for stage in STAGES:
@@ -86,7 +89,7 @@ def _update(bars: Progress, task: TaskID, name: str, view: RunView) -> None:
         bars.update(task, total=progress.total, completed=progress.done, unit=progress.unit)
 
 
-def _show_lines(run: api.Run, is_over: threading.Event) -> None:
+def _show_lines(run: api.Run, _: Console, is_over: threading.Event) -> None:
     print_error(f"Run {run.id} in {run.ledger.path}")
     shown = None
     begin = run.ledger.store.end().position

@@ -72,7 +72,7 @@ def _work(run: api.Run, *, detach: bool, as_json: bool) -> int:
             print_line(f"Run {run.id} has begun. Watch it with: kd events {run.id} --follow --ledger {run.ledger.path}")
         return DONE
     run.check_resumable()
-    with counting_interrupts() as is_interrupted, showing_progress(run, is_quiet=as_json):
+    with showing_progress(run, is_quiet=as_json) as say, counting_interrupts(say) as is_interrupted:
         state = run.work(is_interrupted)
     print_outcome(run, as_json=as_json)
     return run_code(state)
