@@ -1,4 +1,7 @@
-"""One digest for a whole state, to compare folds."""
+"""One digest for a whole state, to compare folds.
+
+Fields at their default are left out, so that a later release, which may add fields with defaults, folds an old ledger to the same digest.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import fields, has
+from attrs import NOTHING, Factory, fields, has
 
 __all__ = ["state_digest"]
 
@@ -36,6 +39,14 @@ def _plain(value: object) -> Any:
         case Mapping():
             return sorted([str(key), _plain(item)] for key, item in value.items())
         case _ if has(cls):
-            return {"": cls.__name__} | {field.name: _plain(getattr(value, field.name)) for field in fields(cls)}
+            told = (field for field in fields(cls) if not _is_default(field, getattr(value, field.name)))
+            return {"": cls.__name__} | {field.name: _plain(getattr(value, field.name)) for field in told}
         case _:
             raise TypeError(f"{cls.__name__} has no place in a state, expected attrs classes and plain values.")
+
+
+def _is_default(field: Any, value: object) -> bool:
+    default = field.default
+    if isinstance(default, Factory):  # type: ignore[arg-type]  # to type checkers Factory is a function
+        default = default.factory()
+    return default is not NOTHING and type(default) is type(value) and default == value
