@@ -6,6 +6,7 @@ hands out nothing whose position, chain hash and batch have not been verified.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from binascii import b2a_base64
@@ -25,6 +26,7 @@ __all__ = ["BatchReader", "Lines", "Place", "Scanned", "scan_batches"]
 Lines = list[tuple[bytes, Envelope]]
 
 _SEALED = "ledger.segment_sealed/1"
+_NUM_SHORT_READS = 3
 
 
 @frozen
@@ -139,20 +141,20 @@ class BatchReader:
 
     def end_segment(self) -> None:
         """Go on at the start of the next segment, which may not be there yet."""
-        self.close()
         self.place = Place(self.place.segment + 1, 0, self.place.position, self.place.chain)
+        self.close()
 
     def rest(self) -> bytes:
         """All bytes behind the last complete batch of the segment read from."""
         if self._open() is None:
             return b""
         assert self._file is not None
-        return os.pread(self._file, max(os.fstat(self._file).st_size - self.place.offset, 0), self.place.offset)
+        return _read(self._file, max(os.fstat(self._file).st_size - self.place.offset, 0), self.place.offset)
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
     def __enter__(self) -> BatchReader:
         return self
@@ -164,7 +166,7 @@ class BatchReader:
         file = self._open()
         if file is None:
             return b""
-        data = os.pread(file, size, self.place.offset)
+        data = _read(file, size, self.place.offset)
         if not data:
             found = os.fstat(file).st_size
             if found < self.place.offset:
@@ -194,6 +196,20 @@ class BatchReader:
         if os.fstat(self._file).st_size == self.place.offset + num_seen:
             raise TamperedError(f"segment {segment_name(self.place.segment)} ends without the record that seals it")
         return True
+
+
+def _read(file: int, num_bytes: int, offset: int) -> bytes:
+    """`num_bytes` from `offset` on, or what there is of them; OSError if the system gives fewer than the file has.
+
+    A short read that was taken for the end of the file would make good records look like a torn tail.
+    """
+    data = os.pread(file, num_bytes, offset)
+    for _ in range(_NUM_SHORT_READS):
+        missing = min(num_bytes, os.fstat(file).st_size - offset) - len(data) if len(data) < num_bytes else 0
+        if missing <= 0:
+            return data
+        data += os.pread(file, missing, offset + len(data))
+    raise OSError(errno.EIO, f"reading from byte {offset} ended before the file did")
 
 
 def _exists(path: str) -> bool:

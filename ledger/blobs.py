@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from ledger.disk import sync_path
+from ledger.disk import check_size, sync_path
 from ledger.errors import BlobDamagedError, BlobMissingError, write_error
 from ledger.record import BlobRef
 
@@ -117,7 +117,9 @@ class Blobs:
             write(partial)
             partial.chmod(0o444)
             sync_path(partial)
+            check_size(partial, ref.num_bytes)
             partial.rename(target)
+            check_size(target, ref.num_bytes)
             sync_path(target.parent)
             if is_new_folder:
                 sync_path(target.parent.parent)

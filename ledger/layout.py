@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from ledger.disk import sync_path
+from ledger.disk import check_size, sync_path
 from ledger.errors import FormatVersionError, NotALedgerError, TamperedError
 from ledger.events import FORMAT
 
@@ -109,5 +109,7 @@ class Layout:
         partial = target.with_name(f"{target.name}.tmp")
         partial.write_bytes(data)
         sync_path(partial)
+        check_size(partial, len(data))
         partial.rename(target)
+        check_size(target, len(data))
         sync_path(target.parent)

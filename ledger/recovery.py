@@ -40,6 +40,8 @@ def judge(rest: bytes, good: Place) -> TornTail | None:
     found = scan_batches(rest, good)
     if found.damage is not None:
         raise found.damage
+    if found.complete:
+        raise CorruptError(segment_name(good.segment), good.offset, "whole batches lie where none could be read", good.position)
     fragment = rest[rest.rfind(b"\n") + 1 :]
     _check_fragment(fragment, good, found.unfinished, len(rest) - len(fragment))
     return TornTail(offset=good.offset, data=rest)

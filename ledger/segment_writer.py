@@ -105,8 +105,7 @@ class SegmentWriter:
     def append(self, events: Sequence[Encoded], stream: str, key: str | None, meta: bytes) -> Appended:
         """Number, chain and write `events`; rolls first if the segment is full."""
         if self.place.offset >= self._settings.segment_max_bytes:
-            self._put([self._codec.encode(SegmentSealed(segment=self.place.segment))], LEDGER_STREAM)
-            self.reader.end_segment()
+            self._put([self._codec.encode(SegmentSealed(segment=self.place.segment))], LEDGER_STREAM, is_seal=True)
             self._finish()
         return self._put(events, stream, key, meta)
 
@@ -198,7 +197,7 @@ class SegmentWriter:
         target = self._layout.quarantine / f"{self._segment:08d}-{torn.offset}-{sha256[:16]}.bin"
         try:
             self._layout.place_file(target, torn.data)
-            self._disk.truncate(self._descriptor, torn.offset)
+            self._truncate(torn.offset)
             self._disk.sync(self._descriptor)
         except OSError as error:
             raise write_error(error, f"The repair of {segment_name(self._segment)}") from error
@@ -251,12 +250,14 @@ class SegmentWriter:
             meta=meta,
         )
 
-    def _put(self, events: Sequence[Encoded], stream: str, key: str | None = None, meta: bytes = b"") -> Appended:
+    def _put(self, events: Sequence[Encoded], stream: str, key: str | None = None, meta: bytes = b"", *, is_seal: bool = False) -> Appended:
         batch = self._build(events, stream, key, meta)
         self._write(batch, stream)
         self._is_stale = True
         self.reader.place = Place(self._segment, self.place.offset + len(batch.data), batch.last + 1, batch.chain)
         appended = self.journal.appended(batch, stream, key, tuple(event.entry.name for event in events), self._segment)
+        if is_seal:
+            self.reader.end_segment()  # whatever interrupts this, nothing is ever put behind a seal
         self._is_stale = False
         return appended
 
@@ -286,9 +287,15 @@ class SegmentWriter:
         try:
             if found > offset + num_bytes:
                 raise OSError(None, f"{segment_name(self._segment)} is longer than what was written to it")
-            self._disk.truncate(self._descriptor, offset)
+            self._truncate(offset)
         except OSError as error:
             self._poison(error)
+
+    def _truncate(self, num_bytes: int) -> None:
+        """Cut the open segment; OSError also where the system says that it did and did not."""
+        self._disk.truncate(self._descriptor, num_bytes)
+        if (found := os.fstat(self._descriptor).st_size) != num_bytes:
+            raise OSError(None, f"{segment_name(self._segment)} has {found} bytes after it was cut to {num_bytes}")
 
     def _poison(self, error: OSError) -> None:
         self._lock.set_mark(self.place.offset, error)

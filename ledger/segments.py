@@ -82,9 +82,9 @@ class FileStore:
         ready = prepare(self._codec, self._settings, put_blob, stream, events, key=key, guards=guards, meta=meta, durability=durability)
         with self._mutex:
             self._check_writable()
-            if key is not None and not self._writer.journal.knows_keys(stream):
-                self._writer.journal.load_keys(stream, (row for lines in self._stream_lines(stream) for row in lines))
+            self._learn_keys(stream, key)
             with self._writer.write_lock():
+                self._learn_keys(stream, key)  # a failure to catch up makes it all be read anew
                 appended = self._append_locked(stream, ready, expected, key, guards)
             self._places.note(self._writer.place)
             ticket = self._writer.syncer.wrote()
@@ -187,6 +187,11 @@ class FileStore:
             self._writer.close()
         self._appenders = None
         self._mutex.release()
+
+    def _learn_keys(self, stream: str, key: str | None) -> None:
+        """Have the keys of `stream` known if one is to be looked up."""
+        if key is not None and not self._writer.journal.knows_keys(stream):
+            self._writer.journal.load_keys(stream, (row for lines in self._stream_lines(stream) for row in lines))
 
     def _append_locked(self, stream: str, ready: Prepared, expected: int | None, key: str | None, guards: Sequence[Guard]) -> Appended:
         journal = self._writer.journal

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 from ledger.disk import boot_id, lock_holder
-from ledger.errors import LockHeldWarning, TamperedError
+from ledger.errors import LockHeldWarning, TamperedError, write_error
 
 __all__ = ["WriteLock"]
 
@@ -25,6 +25,10 @@ class WriteLock:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY, 0o644)
         except FileNotFoundError as error:
             raise TamperedError(f"{path} is missing") from error
+        except OSError as error:
+            if not write:
+                raise
+            raise write_error(error, f"The lock {path}") from error
 
     @property
     def mark(self) -> str:
