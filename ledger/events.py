@@ -15,6 +15,10 @@ __all__ = [
     "LEDGER_STREAM",
     "OWNER_STREAMS",
     "SOFTWARE",
+    "BlobReleased",
+    "BlobsCollected",
+    "KeyAdded",
+    "KeyRetired",
     "LedgerCreated",
     "LedgerRepaired",
     "OwnerClaimed",
@@ -22,6 +26,7 @@ __all__ = [
     "SealedSegment",
     "SegmentOpened",
     "SegmentSealed",
+    "TreeHeadSigned",
     "created_event",
 ]
 
@@ -87,6 +92,52 @@ class LedgerRepaired:
 
 
 @frozen(kw_only=True)
+class TreeHeadSigned:
+    """A signed note over the first `size` records was put into `tree_head`."""
+
+    size: int
+    root: str
+    """Base64 of the Merkle root, as in the note."""
+    key_id: str
+
+
+@frozen(kw_only=True)
+class KeyAdded:
+    """From here on this key may sign, too."""
+
+    vkey: str
+
+
+@frozen(kw_only=True)
+class KeyRetired:
+    """What this key signed counts up to `valid_through_size` records, and no further."""
+
+    vkey: str
+    reason: Literal["rotated", "compromised"]
+    valid_through_size: int
+
+
+@frozen(kw_only=True)
+class BlobReleased:
+    """Records up to here need this blob no more."""
+
+    sha256: str
+    num_bytes: int
+    reason: Literal["retention", "erasure"]
+    actor: str
+
+
+@frozen(kw_only=True)
+class BlobsCollected:
+    """Blobs that no record needed were removed."""
+
+    num_blobs: int
+    num_bytes: int
+    list: tuple[str, ...]
+    """Their digests."""
+
+
+@frozen(kw_only=True)
 class OwnerClaimed:
     """A process took a run; the version of the stream `own/<run>` behind this record is its fence."""
 
@@ -110,11 +161,18 @@ LEDGER_ENTRIES = (
     Entry(name="ledger.segment_sealed", cls=SegmentSealed),
     Entry(name="ledger.segment_opened", cls=SegmentOpened),
     Entry(name="ledger.repaired", cls=LedgerRepaired),
+    Entry(name="ledger.tree_head_signed", cls=TreeHeadSigned),
+    Entry(name="ledger.key_added", cls=KeyAdded),
+    Entry(name="ledger.key_retired", cls=KeyRetired),
+    Entry(name="ledger.blob_released", cls=BlobReleased),
+    Entry(name="ledger.blobs_collected", cls=BlobsCollected),
     Entry(name="ledger.owner_claimed", cls=OwnerClaimed),
     Entry(name="ledger.owner_released", cls=OwnerReleased),
 )
 
 
-def created_event(origin: str, filesystem: str) -> LedgerCreated:
+def created_event(origin: str, filesystem: str, *, vkey: str | None = None, is_unsafe_filesystem: bool = False) -> LedgerCreated:
     """Record 0 of a new ledger."""
-    return LedgerCreated(origin=origin, format=FORMAT, vkey=None, filesystem=filesystem, is_unsafe_filesystem=False, software=SOFTWARE)
+    return LedgerCreated(
+        origin=origin, format=FORMAT, vkey=vkey, filesystem=filesystem, is_unsafe_filesystem=is_unsafe_filesystem, software=SOFTWARE
+    )

@@ -1,10 +1,12 @@
 """Where everything lies in a ledger's folder.
 
-LEDGER.json   {"format":1,"origin":…,"created_ms":…,"vkey":null}: created last, equal to record 0
+LEDGER.json   {"format":1,"origin":…,"created_ms":…,"vkey":…|null}: created last, equal to record 0
 lock          what writers lock; empty, or one line "io-error OFFSET ERRNO MS BOOT_ID" after a failed sync
 seg/          00000000.jsonl …; all but the highest are sealed and read-only
 blobs/        sha256/ab/<64 hex>, and new/ for blobs under construction
-own/          <run>.lock, held by the process that owns a run
+own/          <run>.lock, held by the process that owns a run; tree.lock, held by the one that signs
+tree_head     the latest signed note over the records
+tile/         the Merkle tree as tlog-tiles; can be made again
 quarantine/   bytes that a dead writer left behind the last complete batch
 """
 
@@ -18,8 +20,9 @@ from typing import Any, cast
 from attrs import frozen
 
 from ledger.disk import check_size, sync_path
-from ledger.errors import FormatVersionError, NotALedgerError, TamperedError
+from ledger.errors import FormatVersionError, NotALedgerError, ProofError, TamperedError
 from ledger.events import FORMAT
+from ledger.tree_head import TreeHead, parse_note
 
 __all__ = ["Identity", "Layout", "segment_name"]
 
@@ -32,9 +35,11 @@ class Identity:
 
     origin: str
     created_ms: int
+    vkey: str | None = None
+    """The key that may sign from the start."""
 
     def to_json(self) -> str:
-        value = {"format": FORMAT, "origin": self.origin, "created_ms": self.created_ms, "vkey": None}
+        value = {"format": FORMAT, "origin": self.origin, "created_ms": self.created_ms, "vkey": self.vkey}
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
@@ -69,6 +74,18 @@ class Layout:
     def quarantine(self) -> Path:
         return self.root / "quarantine"
 
+    @property
+    def tree_head(self) -> Path:
+        return self.root / "tree_head"
+
+    @property
+    def tiles(self) -> Path:
+        return self.root / "tile"
+
+    @property
+    def tree_lock(self) -> Path:
+        return self.root / "own" / "tree.lock"
+
     def owner_lock(self, run: str) -> Path:
         return self.root / "own" / f"{run}.lock"
 
@@ -86,13 +103,33 @@ class Layout:
         except ValueError as error:
             raise TamperedError(f"{self.identity} is not JSON") from error
         found = cast(dict[str, Any], value) if isinstance(value, dict) else {}
-        if not {"format", "origin", "created_ms"} <= found.keys():
-            raise TamperedError(f"{self.identity} lacks format, origin or created_ms")
+        if not {"format", "origin", "created_ms", "vkey"} <= found.keys():
+            raise TamperedError(f"{self.identity} lacks format, origin, created_ms or vkey")
         if found["format"] != FORMAT:
             raise FormatVersionError(
                 f"{self.root} is a ledger of format {found['format']}, expected {FORMAT}: open it with a later version of this program."
             )
-        return Identity(origin=found["origin"], created_ms=found["created_ms"])
+        return Identity(origin=found["origin"], created_ms=found["created_ms"], vkey=found.get("vkey"))
+
+    def read_note(self) -> str | None:
+        """The latest signed note, as it stands there; None if there is none."""
+        try:
+            return self.tree_head.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+
+    def read_head(self) -> TreeHead | None:
+        """What the latest signed note says, its signature not looked at; TamperedError if it cannot be read."""
+        note = self.read_note()
+        try:
+            return None if note is None else parse_note(note)
+        except ProofError as error:
+            raise TamperedError(f"{self.tree_head} cannot be read: {error.reason}") from error
+
+    def check_size(self, head: TreeHead | None, size: int) -> None:
+        """TamperedError if fewer than the records that `head` signs are there."""
+        if head is not None and size < head.size:
+            raise TamperedError(f"it holds {size} records, but {head.size} were signed")
 
     def segment_numbers(self) -> list[int]:
         """Numbers of all segments, ascending; TamperedError if one is missing."""

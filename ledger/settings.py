@@ -20,6 +20,10 @@ class LedgerSettings:
 
     segment_max_bytes: int = field(default=33_554_432, validator=_positive)
     """A segment this long is sealed before the next append."""
+    head_max_records: int = field(default=10_000, validator=_positive)
+    """So many new records are signed at once, by a handle that has a key."""
+    head_max_seconds: float = field(default=60.0, validator=validators.gt(0.0))
+    """New records wait no longer than this for a signature."""
     metric_sync_seconds: float = field(default=0.1, validator=validators.gt(0.0))
     """The longest time that power loss can take from the metrics."""
     batch_max_records: int = field(default=1_000, validator=[_positive, validators.le(1_000)])
@@ -29,5 +33,10 @@ class LedgerSettings:
     """How often a follower looks where the system cannot wake it."""
     follow_check_seconds: float = field(default=0.1, validator=validators.gt(0.0))
     """How often a follower looks although nothing woke it."""
-    read_chunk_bytes: int = field(default=1_048_576, validator=_positive)
+    read_chunk_bytes: int = field(default=131_072, validator=_positive)
+    """Read at a time; what comes of it stays in a processor's second cache."""
+    snapshot_every_records: int = field(default=10_000, validator=_positive)
+    """So far apart are the stored states of a projection."""
     lock_warn_seconds: float = field(default=5.0, validator=validators.gt(0.0))
+    blob_grace_hours: float = field(default=24.0, validator=validators.ge(0.0))
+    """A blob that no record needs stays this long, as its record may be on its way."""

@@ -1,0 +1,96 @@
+"""What a ledger says of its own signatures: its keys, and the tree heads it records, found without reading every line.
+
+A line's event name cannot stand inside a string of JSON, so a search of the bytes finds every line that can matter. The
+lines are not verified here; whoever depends on one holds it against the chain or a signed root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from attrs import frozen
+
+from ledger.events import LEDGER_STREAM, KeyAdded, KeyRetired, TreeHeadSigned
+from ledger.key_ring import KeyRing
+from ledger.layout import Layout
+from ledger.lines import parse
+from ledger.merkle import EMPTY_ROOT
+from ledger.tree_head import TreeHead, from_base64
+
+__all__ = ["RecordedHead", "SignedHistory"]
+
+_MARK = b'"y":"ledger.'
+_DECODERS: dict[str, msgspec.json.Decoder[TreeHeadSigned] | msgspec.json.Decoder[KeyAdded] | msgspec.json.Decoder[KeyRetired]] = {
+    "ledger.tree_head_signed/1": msgspec.json.Decoder(TreeHeadSigned),
+    "ledger.key_added/1": msgspec.json.Decoder(KeyAdded),
+    "ledger.key_retired/1": msgspec.json.Decoder(KeyRetired),
+}
+_NAMES = tuple(name.removeprefix("ledger.").encode() for name in _DECODERS)
+
+
+@frozen(kw_only=True)
+class RecordedHead:
+    """A `ledger.tree_head_signed` record."""
+
+    position: int
+    head: TreeHead
+    key_id: str
+
+
+class SignedHistory:
+    """Keys and heads of the ledger at `layout`, as far as it was read."""
+
+    def __init__(self, layout: Layout, origin: str, vkey: str | None) -> None:
+        self.ring = KeyRing.created(vkey)
+        self.heads: list[RecordedHead] = []
+        self._layout = layout
+        self._origin = origin
+        self._segment = 0
+        self._offset = 0
+
+    def refresh(self) -> None:
+        """Read what was appended since."""
+        while True:
+            try:
+                with self._layout.segment(self._segment).open("rb") as stream:
+                    stream.seek(self._offset)
+                    data = stream.read()
+            except FileNotFoundError:
+                return
+            end = data.rfind(b"\n") + 1
+            for line in _own_lines(data[:end]):
+                self._take(line)
+            self._offset += end
+            if not self._layout.segment(self._segment + 1).exists():
+                return
+            self._segment, self._offset = self._segment + 1, 0
+
+    def latest(self) -> RecordedHead | None:
+        """The recorded head over most records."""
+        return max(self.heads, key=lambda each: each.head.size, default=None)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            envelope = parse(line)
+            decoder = _DECODERS.get(envelope.y)
+            event = None if decoder is None or envelope.s != LEDGER_STREAM else decoder.decode(envelope.e)
+        except (msgspec.DecodeError, ValueError):
+            return  # whoever reads the line says that it is damaged
+        if isinstance(event, TreeHeadSigned):
+            root = EMPTY_ROOT if event.size == 0 else from_base64(event.root, len(EMPTY_ROOT))
+            head = TreeHead(origin=self._origin, size=event.size, root=root)
+            self.heads.append(RecordedHead(position=envelope.q, head=head, key_id=event.key_id))
+        else:
+            self.ring = self.ring.after(envelope.q, event)
+
+
+def _own_lines(data: bytes) -> Iterator[bytes]:
+    """The lines of `data` whose event is one of those that matter here."""
+    start = 0
+    while (found := data.find(_MARK, start)) >= 0:
+        start = found + len(_MARK)
+        if data.startswith(_NAMES, start):
+            end = data.index(b"\n", start)
+            yield data[data.rfind(b"\n", 0, found) + 1 : end]
+            start = end
