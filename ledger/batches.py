@@ -10,23 +10,26 @@ import errno
 import fcntl
 import os
 from binascii import b2a_base64
+from collections.abc import Callable
 from hashlib import sha256
 from types import TracebackType
 
 import msgspec
 from attrs import frozen
 
+from ledger.chain import chain_bytes
 from ledger.errors import CorruptError, TamperedError
 from ledger.layout import Layout, segment_name
-from ledger.lines import Envelope, parse
+from ledger.lines import Envelope, parse, parse_lines
 from ledger.settings import LINE_MAX_BYTES
 
-__all__ = ["BatchReader", "Lines", "Place", "Scanned", "scan_batches"]
+__all__ = ["BatchReader", "Learn", "Lines", "Place", "Scanned", "Vouch", "complete_batches", "scan_batches"]
 
 Lines = list[tuple[bytes, Envelope]]
 
 _SEALED = "ledger.segment_sealed/1"
 _NUM_SHORT_READS = 3
+_SEALED_BYTES = _SEALED.encode()
 
 
 @frozen
@@ -37,6 +40,12 @@ class Place:
     offset: int
     position: int
     chain: bytes
+
+
+Learn = Callable[[Place, Lines], None]
+"""Told of verified lines of whole batches, and of the place they stand at."""
+Vouch = Callable[[int, Place], bool]
+"""Whether all bytes of an open segment file are known to be those that were sealed; asked where reading it begins."""
 
 
 @frozen
@@ -89,6 +98,71 @@ def scan_batches(data: bytes, place: Place) -> Scanned:
     return Scanned(done, batch, Place(segment, good_offset, good_position, good_chain), damage)
 
 
+def complete_batches(data: bytes, place: Place, *, is_vouched: bool = False) -> tuple[Lines, Place] | None:
+    """The complete batches of `data`, which was read at `place`, and the place behind them, in the shortest time.
+
+    None where there is none or anything is unusual: `scan_batches` says what. If the bytes are vouched for, only the
+    first line's link is verified, as it ties them to what was read before.
+    """
+    lines = data.split(b"\n")
+    lines.pop()
+    try:
+        if lines:
+            index, size = parse(lines[-1]).b
+            if index < size:  # the next chunk begins with this batch
+                del lines[-index:]
+        num_bytes = sum(map(len, lines)) + len(lines)
+        envelopes = parse_lines(memoryview(data)[:num_bytes])
+    except (ValueError, msgspec.DecodeError):
+        return None
+    if not lines or not _is_linked(lines[:1] if is_vouched else lines, place.chain):
+        return None
+    is_in_order = _is_framed if is_vouched else _is_in_order
+    if not is_in_order(lines, envelopes, place.position):
+        return None
+    if 0 <= data.find(_SEALED_BYTES, 0, num_bytes) < num_bytes - len(lines[-1]):
+        return None
+    if envelopes[-1].y == _SEALED and num_bytes < len(data):
+        return None
+    end = Place(place.segment, place.offset + num_bytes, place.position + len(lines), chain_bytes(envelopes[-1].c))
+    return list(zip(lines, envelopes, strict=True)), end
+
+
+def _is_linked(lines: list[bytes], chain: bytes) -> bool:
+    """Whether every line states the chain hash that follows from the line before it."""
+    for line in lines:
+        chain = sha256(chain + line[51:]).digest()
+        if line[:51] != b'{"c":"' + b2a_base64(chain, newline=False) + b'"':
+            return False
+    return True
+
+
+def _is_in_order(lines: list[bytes], envelopes: list[Envelope], position: int) -> bool:
+    """Whether the lines are whole batches at the positions from `position` on, none of them too long."""
+    num_lines = len(lines)
+    if len(envelopes) != num_lines or max(map(len, lines)) > LINE_MAX_BYTES:
+        return False
+    if [each.q for each in envelopes] != list(range(position, position + num_lines)):
+        return False
+    places = [each.b for each in envelopes]
+    first = 0
+    while first < num_lines:
+        index, size = places[first]
+        if index != 1 or size < 1:
+            return False
+        if size > 1 and places[first : first + size] != [(each, size) for each in range(1, size + 1)]:
+            return False
+        first += size
+    return True
+
+
+def _is_framed(lines: list[bytes], envelopes: list[Envelope], position: int) -> bool:
+    """Whether the lines begin and end as whole batches from `position` on do."""
+    first, last = envelopes[0], envelopes[-1]
+    ends = (first.q, first.b[0], last.q, last.b[0])
+    return len(envelopes) == len(lines) and ends == (position, 1, position + len(lines) - 1, last.b[1])
+
+
 def _misfit(line: bytes, envelope: Envelope, position: int, index: int, size: int) -> str:
     if len(line) > LINE_MAX_BYTES:
         return f"it has {len(line)} bytes, expected at most {LINE_MAX_BYTES}"
@@ -100,10 +174,23 @@ def _misfit(line: bytes, envelope: Envelope, position: int, index: int, size: in
 class BatchReader:
     """Follows the segment files from a place on."""
 
-    def __init__(self, layout: Layout, place: Place, *, chunk_bytes: int, only_segment: bool = False) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        place: Place,
+        *,
+        chunk_bytes: int,
+        only_segment: bool = False,
+        learn: Learn | None = None,
+        vouch: Vouch | None = None,
+    ) -> None:
         self._layout = layout
         self._chunk_bytes = chunk_bytes
+        self._size = chunk_bytes
         self._only_segment = only_segment
+        self._learn = learn
+        self._vouch = vouch
+        self._is_vouched = False
         self._file: int | None = None
         self._next = ""
         self._at_end = False
@@ -123,9 +210,13 @@ class BatchReader:
 
     def read_locked(self) -> Lines:
         """The same, for one who holds the lock."""
-        size = self._chunk_bytes
         while not self._at_end:
+            size = self._size
             data = self._data(size)
+            usual = complete_batches(data, self.place, is_vouched=self._is_vouched)
+            if usual is not None:
+                self._go_on(*usual)
+                return usual[0]
             found = scan_batches(data, self.place)
             if found.complete:
                 self._go_on(found.complete, found.good)
@@ -136,7 +227,7 @@ class BatchReader:
                 if self._has_grown(len(data)):
                     continue
                 return []
-            size *= 2
+            self._size = 2 * size  # a batch is longer than a chunk, and so may be the next
         return []
 
     def end_segment(self) -> None:
@@ -181,10 +272,16 @@ class BatchReader:
             except FileNotFoundError as error:
                 if self.place.offset or _exists(self._next):
                     raise TamperedError(f"segment {segment_name(self.place.segment)} is missing") from error
+                return None
+            self._is_vouched = self._vouch is not None and self._vouch(self._file, self.place)
         return self._file
 
     def _go_on(self, lines: Lines, good: Place) -> None:
-        self.place = good
+        start, self.place = self.place, good
+        if 4 * (good.offset - start.offset) < self._size:
+            self._size = max(self._size // 2, self._chunk_bytes)
+        if self._learn is not None:
+            self._learn(start, lines)
         if lines[-1][1].y == _SEALED:
             self._at_end = self._only_segment
             self.end_segment()

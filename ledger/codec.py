@@ -39,6 +39,9 @@ class Encoded:
     entry: Entry
     payload: bytes
     blobs: tuple[BlobRef, ...]
+    meta: bytes | None = None
+    """The field `m` where it is not that of the batch."""
+    num_redactions: int = 0
 
 
 class Codec:
@@ -48,7 +51,8 @@ class Codec:
         whole = Registry([*LEDGER_ENTRIES, *registry.entries])
         self._by_class = {entry.cls: entry for entry in whole.entries}
         self._by_name = {entry.name: entry for entry in whole.entries}
-        self._with_blobs = {entry.cls for entry in whole.entries if _mentions_blob(entry.cls, set())}
+        self._with_blobs = {entry.cls for entry in whole.entries if _mentions(entry.cls, {BlobRef}, set())}
+        self._with_texts = {entry.cls for entry in whole.entries if _mentions(entry.cls, {str, Any, object}, set())}
         self._decoders: dict[str, msgspec.json.Decoder[object]] = {entry.name: msgspec.json.Decoder(entry.cls) for entry in whole.entries}
 
     def encode(self, event: object) -> Encoded:
@@ -89,7 +93,7 @@ class Codec:
         if version == entry.version:
             try:
                 return self._decoders[name].decode(payload)
-            except (msgspec.ValidationError, msgspec.DecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 pass  # the strict path knows what msgspec does not, and says all that is wrong
         return self.decode_strictly(name, version, payload)
 
@@ -98,9 +102,30 @@ class Codec:
         entry = self._by_name[name]
         try:
             value = msgspec.json.decode(payload)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise PayloadError(name, [f"{error} @ $"]) from error
         return structure(_upcast(value, entry, version), entry.cls, name=name)
+
+    def has_texts(self, entry: Entry) -> bool:
+        """Whether an event of this kind can hold a text; where it cannot there is nothing to redact."""
+        return entry.cls in self._with_texts
+
+    def field_names(self, entry: Entry) -> frozenset[str]:
+        """Names of the fields of an event of this kind, and of all that it holds."""
+        return frozenset(_field_names(entry.cls, set()))
+
+    def fits(self, entry: Entry, payload: bytes) -> bool:
+        """Whether `payload` can be read back as an event of this kind."""
+        try:
+            self.decode_whole(entry.name, entry.version, payload)
+        except PayloadError:
+            return False
+        return True
+
+    def native(self, name: str, version: int) -> Callable[[bytes | msgspec.Raw], object] | None:
+        """The fast path for payloads of this name and version that lie in no blob; `decode_strictly` takes what it refuses."""
+        entry = self._by_name.get(name)
+        return self._decoders[name].decode if entry is not None and version == entry.version else None
 
     def is_known(self, name: str, version: int) -> bool:
         """Whether events of this name and version can be read as typed values."""
@@ -173,14 +198,28 @@ def _class_of(value: object) -> type[Any]:
     return type(value)
 
 
-def _mentions_blob(kind: Any, seen: set[Any]) -> bool:
-    """Whether a value of type `kind` can hold a BlobRef, so that other events need no walk."""
-    if kind is BlobRef:
+def _field_names(kind: Any, seen: set[Any]) -> set[str]:
+    if isinstance(kind, type) and attrs.has(kind) and kind not in seen:
+        seen.add(kind)
+        hints = get_type_hints(kind)
+        names = {attribute.name for attribute in attrs.fields(kind)}
+        return names.union(*(_field_names(hints[name], seen) for name in names))
+    found: set[str] = set()
+    return found.union(*(_field_names(each, seen) for each in get_args(kind)))
+
+
+def _mentions(kind: Any, wanted: set[Any], seen: set[Any]) -> bool:
+    """Whether a value of type `kind` can hold one of the `wanted` types, so that other events need no walk."""
+    if isinstance(kind, type) and kind in wanted:
         return True
+    if kind is Any:
+        return Any in wanted
+    if kind is BlobRef:
+        return False  # its digest is no free text
     if isinstance(kind, type) and attrs.has(kind):
         if kind in seen:
             return False
         seen.add(kind)
         hints = get_type_hints(kind)
-        return any(_mentions_blob(hints[attribute.name], seen) for attribute in attrs.fields(kind))
-    return any(_mentions_blob(each, seen) for each in get_args(kind))
+        return any(_mentions(hints[attribute.name], wanted, seen) for attribute in attrs.fields(kind))
+    return any(_mentions(each, wanted, seen) for each in get_args(kind))

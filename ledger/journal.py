@@ -55,6 +55,10 @@ class KeyedBatch:
         )
 
 
+_Keys = dict[str, dict[str, KeyedBatch]]
+"""By stream and key."""
+
+
 class Journal:
     """The state of a ledger before `position`."""
 
@@ -62,7 +66,7 @@ class Journal:
         self.position = position
         self.chain = chain
         self.streams: dict[str, StreamHead] = {} if streams is None else streams
-        self._keys: dict[str, dict[str, KeyedBatch]] = {}
+        self._keys: _Keys = {}
 
     def version(self, stream: str) -> int:
         """Number of records in `stream`."""
@@ -71,29 +75,28 @@ class Journal:
 
     def absorb(self, batches: Sequence[tuple[bytes, Envelope]], segment: int, offset: int) -> None:
         """Learn from verified lines of whole batches at `offset`; CorruptError if one misstates its stream version."""
+        stream, head, version = "", StreamHead(), 0
         for index, (_, envelope) in enumerate(batches):
-            head = self.streams.get(envelope.s)
-            if head is None:
-                head = self.streams[envelope.s] = StreamHead()
-            if envelope.v != head.version:
-                reason = f"it says version {envelope.v} of stream {envelope.s!r}, which is at version {head.version}"
+            if envelope.s != stream:
+                head.version = version
+                stream = envelope.s
+                head = self._head(stream, segment)
+                version = head.version
+            if envelope.v != version:
+                head.version = version
+                reason = f"it says version {envelope.v} of stream {stream!r}, which is at version {version}"
                 raise CorruptError(segment_name(segment), offset + sum(len(line) + 1 for line, _ in batches[:index]), reason, envelope.q)
-            head.version += 1
-            if not head.segments or head.segments[-1] != segment:
-                head.segments.append(segment)
-        self._learn_keys(batches)
+            version += 1
+        head.version = version
+        if self._keys:
+            _learn_keys(self._keys, batches)
         if batches:
             last = batches[-1][1]
             self.position, self.chain = last.q + 1, chain_bytes(last.c)
 
     def appended(self, batch: Batch, stream: str, key: str | None, names: tuple[str, ...], segment: int) -> Appended:
         """Learn from lines that this writer has just put into `segment`."""
-        head = self.streams.get(stream)
-        if head is None:
-            head = self.streams[stream] = StreamHead()
-        head.version = batch.version
-        if not head.segments or head.segments[-1] != segment:
-            head.segments.append(segment)
+        self._head(stream, segment).version = batch.version
         chain = chain_text(batch.chain)
         if key is not None and stream in self._keys:
             self._keys[stream][key] = KeyedBatch(batch.first, names, batch.version, chain)
@@ -104,10 +107,12 @@ class Journal:
         """Whether every key of `stream` is known here."""
         return stream in self._keys
 
-    def load_keys(self, stream: str, batches: Iterable[tuple[bytes, Envelope]]) -> None:
-        """Learn all keys of `stream` out of its lines so far; from then on they are kept up to date."""
-        self._keys[stream] = {}
-        self._learn_keys([(line, envelope) for line, envelope in batches if envelope.s == stream])
+    def load_keys(self, stream: str, chunks: Iterable[Sequence[tuple[bytes, Envelope]]]) -> None:
+        """Learn all keys of `stream` out of its lines so far, whole batches at a time; from then on they are kept up to date."""
+        found: _Keys = {stream: {}}
+        for lines in chunks:
+            _learn_keys(found, lines)
+        self._keys.update(found)
 
     def find(self, stream: str, key: str | None, events: Sequence[Encoded]) -> Appended | None:
         """What was appended under `key`; KeyReusedError if it was something else. `stream`'s keys must be loaded."""
@@ -144,15 +149,24 @@ class Journal:
         streams = {name: StreamHead(each["version"], each["segments"]) for name, each in value["streams"].items()}
         return cls(value["position"], chain_bytes(value["chain"]), streams)
 
-    def _learn_keys(self, batches: Sequence[tuple[bytes, Envelope]]) -> None:
-        if not self._keys:
-            return
-        for index, (_, envelope) in enumerate(batches):
-            if envelope.k is not None and envelope.s in self._keys:
-                batch = [each for _, each in batches[index : index + envelope.b[1]]]
-                self._keys[envelope.s][envelope.k] = KeyedBatch(
-                    first=envelope.q,
-                    names=tuple(each.name for each in batch),
-                    version=batch[-1].v + 1,
-                    chain=batch[-1].c,
-                )
+    def _head(self, stream: str, segment: int) -> StreamHead:
+        """Where `stream` stands, now that it is in `segment`."""
+        head = self.streams.get(stream)
+        if head is None:
+            head = self.streams[stream] = StreamHead()
+        if not head.segments or head.segments[-1] != segment:
+            head.segments.append(segment)
+        return head
+
+
+def _learn_keys(keys: _Keys, batches: Sequence[tuple[bytes, Envelope]]) -> None:
+    """Add what whole batches say to the streams in `keys`."""
+    for index, (_, envelope) in enumerate(batches):
+        if envelope.k is not None and envelope.s in keys:
+            batch = [each for _, each in batches[index : index + envelope.b[1]]]
+            keys[envelope.s][envelope.k] = KeyedBatch(
+                first=envelope.q,
+                names=tuple(each.name for each in batch),
+                version=batch[-1].v + 1,
+                chain=batch[-1].c,
+            )

@@ -8,7 +8,7 @@ The fields stand in this order without a space; `k` and `m` may be absent. The s
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -31,8 +31,9 @@ __all__ = [
     "meta_bytes",
     "name_and_version",
     "parse",
+    "parse_lines",
     "rebuild",
-    "record_of",
+    "record_maker",
 ]
 
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
@@ -42,6 +43,9 @@ _ACTOR_MAX_BYTES = 200
 _NO_META = Meta()
 _SPILLED = b',"e":{"$blob":"'
 """Stands in every line whose payload lies in a blob, and in hardly any other."""
+_SPILLED_END = b'","num_bytes":'
+_SPILLED_END_BYTES = len(_SPILLED_END) + 8 + len("}}")
+"""The end of such a line; the number has at most 8 digits. A short look at the end spares a long one."""
 
 
 class MetaFields(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
@@ -90,6 +94,8 @@ _ENCODER = msgspec.json.Encoder()
 
 parse = _ENVELOPE.decode
 """The envelope of a line without its line feed; raises msgspec.DecodeError."""
+parse_lines = _ENVELOPE.decode_lines
+"""The envelopes of lines that each end with a line feed; raises msgspec.DecodeError."""
 
 
 @lru_cache(maxsize=4096)
@@ -113,13 +119,13 @@ def check_key(key: str | None) -> None:
         raise ValueError(f"The key {key!r} is not made of 1 to 200 letters, digits and . _ : / + = @ -")
 
 
-def meta_bytes(meta: Meta, fence: int | None) -> bytes:
+def meta_bytes(meta: Meta, fence: int | None, num_redactions: int | None = None) -> bytes:
     """The field `m` with its name, or nothing."""
-    if meta is _NO_META and fence is None:
+    if meta is _NO_META and fence is None and num_redactions is None:
         return b""
     if meta.actor is not None and len(meta.actor.encode()) > _ACTOR_MAX_BYTES:
         raise ValueError(f"The actor {meta.actor!r} has more than {_ACTOR_MAX_BYTES} bytes; give a shorter name.")
-    fields = MetaFields(a=meta.actor, f=fence, z=meta.cause)
+    fields = MetaFields(a=meta.actor, f=fence, r=num_redactions, z=meta.cause)
     return b"" if fields == MetaFields() else b',"m":' + _ENCODER.encode(fields)
 
 
@@ -143,7 +149,7 @@ def build_batch(
             time_ms,
             entry.name.encode(),
             entry.version,
-            meta,
+            meta if event.meta is None else event.meta,
             event.payload,
         )
         num_bytes = HEAD_BYTES + len(tail)
@@ -176,26 +182,28 @@ def is_before(envelope: Envelope, at: int | None) -> bool:
     return at is None or envelope.q - envelope.b[0] + envelope.b[1] <= at
 
 
-def record_of(line: bytes, envelope: Envelope, codec: Codec, read_blob: ReadBlob) -> Record:
-    """The record that `line` holds, with its typed event."""
-    name, event_version = name_and_version(envelope.y)
-    if _SPILLED in line:
-        event = codec.decode(name, event_version, envelope.e, read_blob)
-    else:
-        event = codec.decode_whole(name, event_version, envelope.e)
-    fields = envelope.m
-    return Record(
-        position=envelope.q,
-        chain=envelope.c,
-        stream=envelope.s,
-        version=envelope.v,
-        key=envelope.k,
-        batch_index=envelope.b[0],
-        batch_size=envelope.b[1],
-        time_ms=envelope.t,
-        name=name,
-        event_version=event_version,
-        meta=_NO_META if fields is None else Meta(actor=fields.a, cause=fields.z, fence=fields.f, num_redactions=fields.r),
-        event=event,
-        line=line,
-    )
+def record_maker(codec: Codec, read_blob: ReadBlob) -> Callable[[bytes, Envelope], Record]:
+    """What makes the record, with its typed event, that a line and its envelope hold."""
+    known: dict[str, tuple[str, int, Callable[[msgspec.Raw], object] | None]] = {}
+
+    def make(line: bytes, envelope: Envelope) -> Record:
+        kind = known.get(envelope.y)
+        if kind is None:
+            name, version = name_and_version(envelope.y)
+            kind = known[envelope.y] = name, version, codec.native(name, version)
+        name, version, native = kind
+        payload = envelope.e
+        if native is None or (_SPILLED_END in line[-_SPILLED_END_BYTES:] and _SPILLED in line):
+            event = codec.decode(name, version, payload, read_blob)
+        else:
+            try:
+                event = native(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                event = codec.decode_strictly(name, version, payload)
+        index, size = envelope.b
+        fields = envelope.m
+        meta = _NO_META if fields is None else Meta(actor=fields.a, cause=fields.z, fence=fields.f, num_redactions=fields.r)
+        position, stream, number = envelope.q, envelope.s, envelope.v
+        return Record(position, envelope.c, stream, number, envelope.k, index, size, envelope.t, name, version, meta, event, line)
+
+    return make

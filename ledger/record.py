@@ -66,6 +66,8 @@ class Appended:
     is_duplicate: bool
     """The key was known: these are the positions of the first append under it."""
     is_durable: bool
+    is_redacted: bool = False
+    """A secret was taken out, so that what is stored is not what was given: read it back."""
 
 
 @frozen(kw_only=True)
@@ -77,7 +79,7 @@ class UnknownEvent:
     payload: bytes
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One line of the ledger, decoded; a msgspec struct since reading makes one for every line."""
 
     position: int

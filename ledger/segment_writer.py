@@ -14,10 +14,9 @@ from typing import Literal
 
 from ledger.batches import BatchReader, Place
 from ledger.blobs import Blobs
-from ledger.chain import chain_text
 from ledger.clock import Clock
 from ledger.codec import Codec, Encoded
-from ledger.disk import Disk, sync_path
+from ledger.disk import Disk
 from ledger.errors import (
     BlobDamagedError,
     BlobMissingError,
@@ -27,13 +26,14 @@ from ledger.errors import (
     WriteError,
     write_error,
 )
-from ledger.events import LEDGER_STREAM, LedgerRepaired, SealedSegment, SegmentOpened, SegmentSealed
+from ledger.events import LEDGER_STREAM, LedgerRepaired, SegmentOpened, SegmentSealed
 from ledger.journal import Journal
 from ledger.layout import Layout, segment_name
 from ledger.lines import Batch, build_batch
-from ledger.places import opened_segment, start_of
+from ledger.places import Places, opened_segment
 from ledger.record import Appended
 from ledger.recovery import TornTail, judge, num_records_lost
+from ledger.sealing import seal
 from ledger.settings import LedgerSettings
 from ledger.syncer import Syncer
 from ledger.write_lock import WriteLock
@@ -48,12 +48,12 @@ class SegmentWriter:
         self, layout: Layout, origin: str, codec: Codec, blobs: Blobs, settings: LedgerSettings, clock: Clock, disk: Disk, *, write: bool
     ) -> None:
         self._layout = layout
-        self._origin = origin
         self._codec = codec
         self._blobs = blobs
         self._settings = settings
         self._clock = clock
         self._disk = disk
+        self.places = Places(layout, origin)
         self._is_stale = False
         self._segment = -1
         self._descriptor = -1
@@ -141,6 +141,7 @@ class SegmentWriter:
             is_open = self.place.segment == self._layout.segment_numbers()[-1]
             if not is_open or self.journal.position != self.place.position or num_records_lost(rest) != accepted_loss:
                 raise
+            self._layout.check_size(self._layout.read_head(), self.place.position)
             self._is_stale = False
             self._open_file()
             self._repair(TornTail(offset=self.place.offset, data=rest), "operator", accepted_loss)
@@ -158,7 +159,7 @@ class SegmentWriter:
     def _load(self) -> tuple[Journal, BatchReader]:
         """Journal and reader at the start of the highest segment, or of the first if its summary is not to be had."""
         segment = self._layout.segment_numbers()[-1]
-        place = start_of(self._layout, self._origin, segment)
+        place = self.places.start(segment)
         if segment > 0:
             try:
                 with self._blobs.open(opened_segment(self._layout, segment).summary, verify=True) as stream:
@@ -167,17 +168,19 @@ class SegmentWriter:
                     return journal, self._reader(place)
             except (BlobMissingError, BlobDamagedError):
                 pass  # everything in a summary can be read from the segments themselves
-            place = start_of(self._layout, self._origin, 0)
+            place = self.places.start(0)
         return Journal(place.position, place.chain), self._reader(place)
 
     def _reader(self, place: Place) -> BatchReader:
-        return BatchReader(self._layout, place, chunk_bytes=self._settings.read_chunk_bytes)
+        return BatchReader(self._layout, place, chunk_bytes=self._settings.read_chunk_bytes, learn=self.places.learn)
 
     def _finish(self) -> None:
         """Repair a torn tail, go on with a roll, have the right file open for appending."""
         if self.place.offset == 0 and not self._layout.segment(self.place.segment).exists():
             self._open_next()
         torn = judge(self.reader.rest(), self.place)
+        if torn is not None or self._segment < 0:
+            self._layout.check_size(self._layout.read_head(), self.place.position)
         if self._segment != self.place.segment:
             self._open_file()
         if torn is not None:
@@ -198,7 +201,7 @@ class SegmentWriter:
         try:
             self._layout.place_file(target, torn.data)
             self._truncate(torn.offset)
-            self._disk.sync(self._descriptor)
+            self._sync(self._descriptor)
         except OSError as error:
             raise write_error(error, f"The repair of {segment_name(self._segment)}") from error
         event = LedgerRepaired(
@@ -215,21 +218,8 @@ class SegmentWriter:
     def _open_next(self) -> None:
         """Begin the segment that must follow the one just sealed; every step may be repeated."""
         sealed = self.place.segment - 1
-        path = self._layout.segment(sealed)
         try:
-            sync_path(path)
-            path.chmod(0o444)
-            start = start_of(self._layout, self._origin, sealed)
-            with path.open("rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-                num_bytes = stream.tell()
-            previous = SealedSegment(
-                first_position=start.position,
-                num_records=self.place.position - start.position,
-                num_bytes=num_bytes,
-                sha256=sha256,
-                chain=chain_text(self.place.chain),
-            )
+            previous = seal(self._layout.segment(sealed), self.places.start(sealed), self.place, self._sync)
             summary = self._blobs.put_bytes(self.journal.summary())
             opened = self._codec.encode(SegmentOpened(segment=sealed + 1, summary=summary, previous=previous))
             batch = self._build([opened], LEDGER_STREAM)
@@ -237,6 +227,14 @@ class SegmentWriter:
         except OSError as error:
             raise write_error(error, f"Segment {segment_name(sealed + 1)}") from error
         self.catch_up(is_locked=True)
+
+    def _sync(self, descriptor: int) -> None:
+        """Bring a segment to the medium; when that failed nobody tries again, as a second sync may succeed falsely."""
+        try:
+            self._disk.sync(descriptor)
+        except OSError as error:
+            self._poison(error)
+            raise
 
     def _build(self, events: Sequence[Encoded], stream: str, key: str | None = None, meta: bytes = b"") -> Batch:
         return build_batch(
@@ -298,4 +296,4 @@ class SegmentWriter:
             raise OSError(None, f"{segment_name(self._segment)} has {found} bytes after it was cut to {num_bytes}")
 
     def _poison(self, error: OSError) -> None:
-        self._lock.set_mark(self.place.offset, error)
+        self._lock.set_mark(min(self.place.offset, self.syncer.durable_bytes), error)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,49 +20,79 @@ from ledger.clock import Clock
 from ledger.codec import Codec
 from ledger.disk import Disk, sync_path
 from ledger.errors import BlobMissingError, LedgerClosedError, ReadOnlyLedgerError
+from ledger.events import LEDGER_STREAM
 from ledger.forks import watch_forks
+from ledger.heads import Heads, Records
 from ledger.layout import Layout
-from ledger.lines import Envelope, is_before, record_of
-from ledger.places import Places
+from ledger.lines import is_before, record_maker
+from ledger.places import PlaceHints
 from ledger.preparation import Prepared, prepare
 from ledger.record import Appended, BlobRef, Cursor, Guard, Meta, Record
+from ledger.redaction import Redactor
 from ledger.registry import Durability, Registry
+from ledger.sealed import SealedSegments
 from ledger.segment_writer import SegmentWriter
 from ledger.selection import Selection
 from ledger.settings import LedgerSettings
+from ledger.signed_history import SignedHistory
 from ledger.store import NO_META, Tail
 from ledger.tail import FileTail
+from ledger.tree_head import Signer, TreeHead
 
 __all__ = ["FileStore"]
 
 _NUM_APPENDERS = 8
+_LOOK_BYTES = 1 << 16
+_MANY_RECORDS = 20_000
+"""Linking so many lines takes as long as the digest of a whole segment."""
+_RECORD_BYTES = 1 << 10
+"""What a few records are guessed to take, so that looking at them does not read a whole chunk."""
 
 
 class FileStore:
     """A handle on the ledger at `path`, safe from any thread; `create_ledger` and `open_ledger` make one."""
 
     def __init__(
-        self, path: Path, origin: str, registry: Registry, *, write: bool, settings: LedgerSettings, clock: Clock, disk: Disk
+        self,
+        path: Path,
+        origin: str,
+        registry: Registry,
+        *,
+        write: bool,
+        settings: LedgerSettings,
+        clock: Clock,
+        disk: Disk,
+        redactor: Redactor | None = None,
+        vkey: str | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self.path = path
         self.origin = origin
+        self.redactor = redactor
+        """What takes secrets out of everything that is appended; may be set anew when a policy becomes known."""
         self.blobs = Blobs(path / "blobs")
         self._layout = Layout(path)
         self._settings = settings
         self._codec = Codec(registry)
+        self._make_record = record_maker(self._codec, partial(_read_blob, self.blobs))
         self._can_write = write
         self._closed_because = ""
         self._mutex = threading.RLock()
         self._appenders: ThreadPoolExecutor | None = None
-        self._places = Places(self._layout, origin)
+        records = Records(sync=self.sync, lines=self.lines, append=lambda event: self.append(LEDGER_STREAM, [event]))
+        self._heads = Heads(self._layout, origin, vkey, records, signer if write else None, settings)
         self._writer = SegmentWriter(self._layout, origin, self._codec, self.blobs, settings, clock, disk, write=write)
+        self._places = self._writer.places
+        self._sealed = SealedSegments(self._layout)
         watch_forks(self)
         try:
+            head = self._layout.read_head()
             if write:
                 self._writer.clear_old_mark()
                 self._put_right()
             else:
                 self._catch_up()
+            self._layout.check_size(head, self._writer.journal.position)
         except BaseException:
             self.close()
             raise
@@ -78,8 +109,18 @@ class FileStore:
         durability: Durability | None = None,
     ) -> Appended:
         self._check_writable()
-        put_blob = self.blobs.put_bytes
-        ready = prepare(self._codec, self._settings, put_blob, stream, events, key=key, guards=guards, meta=meta, durability=durability)
+        ready = prepare(
+            self._codec,
+            self._settings,
+            self.blobs.put_bytes,
+            stream,
+            events,
+            key=key,
+            guards=guards,
+            meta=meta,
+            durability=durability,
+            redactor=self.redactor,
+        )
         with self._mutex:
             self._check_writable()
             self._learn_keys(stream, key)
@@ -88,6 +129,7 @@ class FileStore:
                 appended = self._append_locked(stream, ready, expected, key, guards)
             self._places.note(self._writer.place)
             ticket = self._writer.syncer.wrote()
+        self._heads.appended(appended.last + 1)
         if ready.durability is Durability.TRANSITION:
             self._writer.syncer.wait(ticket)
             return appended
@@ -114,17 +156,14 @@ class FileStore:
         with self._mutex:
             self._catch_up()
             rows = self._stream_lines(stream)
-        return (
-            self._record(line, each)
-            for lines in rows
-            for line, each in lines
-            if each.s == stream and each.v >= start and is_before(each, at)
-        )
+        make = self._make_record
+        if at is None:
+            return (make(line, each) for lines in rows for line, each in lines if each.s == stream and each.v >= start)
+        return (make(line, each) for lines in rows for line, each in lines if each.s == stream and each.v >= start and is_before(each, at))
 
     def scan(self, *, start: int = 0, stop: int | None = None, streams: str = "*", names: str = "*") -> Iterator[Record]:
-        selection = Selection(streams, names)
-        rows = self._lines(start, stop)
-        return (self._record(line, each) for lines in rows for line, each in lines if selection.includes(each))
+        chosen, make = Selection(streams, names).choose, self._make_record
+        return (make(line, each) for lines in self._lines(start, stop) for line, each in chosen(lines))
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return (line for lines in self._lines(start, stop) for line, _ in lines)
@@ -152,11 +191,59 @@ class FileStore:
         with self._mutex:
             self._catch_up()
             place = self._place_before(after.position)
-        return FileTail(self._layout, place, after, Selection(streams, names), self._record, self._settings)
+        return FileTail(
+            self._layout, place, after, Selection(streams, names), self._make_record, self._settings, self._places.learn, self._sealed.vouch
+        )
+
+    def sign_head(self) -> str | None:
+        """Sign all records that are there; the note, or None if nothing but signatures was appended since the last one.
+
+        Raises KeyFileError without a signer that may sign, HeadConflictError if what was signed before was changed.
+        """
+        self._check_writable()
+        return self._heads.sign()
+
+    def tree_head(self) -> TreeHead | None:
+        """What was signed last, its signature not looked at."""
+        self._check_open()
+        return self._layout.read_head()
+
+    def signed_history(self) -> SignedHistory:
+        """The keys of this ledger and the heads that its records tell of."""
+        self._check_open()
+        return self._heads.history()
+
+    def rebuild_tiles(self, head: TreeHead) -> None:
+        """Make the tiles below the signed `head` again; HeadConflictError if the records do not lead to its root."""
+        self._check_writable()
+        self._heads.rebuild_tiles(head)
+
+    def use_places(self, hints: PlaceHints) -> None:
+        """Begin reading at places that `hints` knows; each is held against the segment first."""
+        with self._mutex:
+            self._places.hints = hints
+
+    def known_places(self) -> list[Place]:
+        """Places between batches, about one to a thousand records, of all that this handle has read; the last may be the end."""
+        return self._places.marks()
+
+    @property
+    def settings(self) -> LedgerSettings:
+        """The limits and intervals of this handle."""
+        return self._settings
+
+    @contextmanager
+    def alone(self) -> Generator[None, None, None]:
+        """Nobody appends, in this process or another, while this is held; all that was appended before is known."""
+        with self._mutex:
+            self._check_writable()
+            with self._writer.write_lock():
+                yield
 
     def close(self) -> None:
         if self._appenders is not None:
             self._appenders.shutdown()
+        self._heads.stop()
         with self._mutex:
             if self._closed_because:
                 return
@@ -185,13 +272,14 @@ class FileStore:
         if not self._closed_because:
             self._closed_because = "The ledger was opened before fork: open it again in this process."
             self._writer.close()
+        self._heads.close_in_child()
         self._appenders = None
         self._mutex.release()
 
     def _learn_keys(self, stream: str, key: str | None) -> None:
         """Have the keys of `stream` known if one is to be looked up."""
         if key is not None and not self._writer.journal.knows_keys(stream):
-            self._writer.journal.load_keys(stream, (row for lines in self._stream_lines(stream) for row in lines))
+            self._writer.journal.load_keys(stream, self._stream_lines(stream))
 
     def _append_locked(self, stream: str, ready: Prepared, expected: int | None, key: str | None, guards: Sequence[Guard]) -> Appended:
         journal = self._writer.journal
@@ -202,7 +290,8 @@ class FileStore:
         for ref in ready.blobs:
             if not self.blobs.has(ref):
                 raise BlobMissingError(ref.sha256)
-        return self._writer.append(ready.events, stream, key, ready.meta)
+        appended = self._writer.append(ready.events, stream, key, ready.meta)
+        return replace(appended, is_redacted=True) if ready.is_redacted else appended
 
     def _put_right(self) -> None:
         """Repair what a dead writer left, unless a failed sync forbids writing: then the ledger can still be read."""
@@ -235,7 +324,15 @@ class FileStore:
 
     def _walk(self, place: Place, start: int, stop: int, *, only_segment: bool = False) -> Iterator[Lines]:
         """Chunks of lines at positions from `start` to before `stop`, read from `place` on."""
-        with BatchReader(self._layout, place, chunk_bytes=self._settings.read_chunk_bytes, only_segment=only_segment) as reader:
+        num_records = stop - place.position
+        with BatchReader(
+            self._layout,
+            place,
+            chunk_bytes=min(self._settings.read_chunk_bytes, max(_LOOK_BYTES, _RECORD_BYTES * num_records)),
+            only_segment=only_segment,
+            learn=self._places.learn,
+            vouch=self._sealed.vouch if num_records > _MANY_RECORDS else None,
+        ) as reader:
             while reader.place.position < stop:
                 first = reader.place.position
                 lines = reader.read()
@@ -246,13 +343,6 @@ class FileStore:
     def _place_before(self, position: int) -> Place:
         return self._places.before(position, self._writer.place.segment)
 
-    def _record(self, line: bytes, envelope: Envelope) -> Record:
-        return record_of(line, envelope, self._codec, self._read_blob)
-
-    def _read_blob(self, ref: BlobRef) -> bytes:
-        with self.blobs.open(ref, verify=True) as stream:
-            return stream.read()
-
     def _check_open(self) -> None:
         if self._closed_because:
             raise LedgerClosedError(self._closed_because)
@@ -261,3 +351,8 @@ class FileStore:
         self._check_open()
         if not self._can_write:
             raise ReadOnlyLedgerError(f"{self.path} was opened for reading: open it with write=True to append.")
+
+
+def _read_blob(blobs: Blobs, ref: BlobRef) -> bytes:
+    with blobs.open(ref, verify=True) as stream:
+        return stream.read()

@@ -17,9 +17,10 @@ from ledger.codec import Codec
 from ledger.errors import BlobMissingError, LedgerClosedError, TamperedError
 from ledger.events import LEDGER_STREAM, created_event
 from ledger.journal import Journal
-from ledger.lines import Envelope, build_batch, is_before, parse, record_of
+from ledger.lines import Envelope, build_batch, is_before, parse, record_maker
 from ledger.preparation import prepare
 from ledger.record import Appended, BlobRef, Cursor, Guard, Meta, Record
+from ledger.redaction import Redactor
 from ledger.registry import Durability, Registry
 from ledger.selection import Selection
 from ledger.settings import LedgerSettings
@@ -39,6 +40,11 @@ class Tail(Protocol):
 
     def read(self) -> list[Record]:
         """New complete records, about one chunk; nothing if there are none now."""
+        ...
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place behind everything that was read, whether it matched or not."""
         ...
 
     def wakeup_fileno(self) -> int | None:
@@ -127,8 +133,11 @@ class MemoryStore:
         clock: Clock | None = None,
         settings: LedgerSettings | None = None,
         filesystem: str = "memory",
+        redactor: Redactor | None = None,
     ) -> None:
         self._codec = Codec(registry)
+        self._make_record = record_maker(self._codec, self._read_blob)
+        self._redactor = redactor
         self._clock = SystemClock() if clock is None else clock
         self._settings = LedgerSettings() if settings is None else settings
         self._genesis = Cursor.genesis(origin)
@@ -151,12 +160,23 @@ class MemoryStore:
         meta: Meta = NO_META,
         durability: Durability | None = None,
     ) -> Appended:
-        ready = prepare(self._codec, self._settings, self._put, stream, events, key=key, guards=guards, meta=meta, durability=durability)
+        ready = prepare(
+            self._codec,
+            self._settings,
+            self._put,
+            stream,
+            events,
+            key=key,
+            guards=guards,
+            meta=meta,
+            durability=durability,
+            redactor=self._redactor,
+        )
         with self._mutex:
             self._check_open()
             journal = self._journal
             if key is not None and not journal.knows_keys(stream):
-                journal.load_keys(stream, self._lines)
+                journal.load_keys(stream, [self._lines])
             found = journal.find(stream, key, ready.events)
             if found is not None:
                 return found
@@ -175,7 +195,7 @@ class MemoryStore:
             appended = journal.appended(batch, stream, key, ready.names, 0)
             for tail in self._tails:
                 tail.wake()
-            return replace(appended, is_durable=ready.durability is Durability.TRANSITION)
+            return replace(appended, is_durable=ready.durability is Durability.TRANSITION, is_redacted=ready.is_redacted)
 
     async def append_async(
         self,
@@ -193,13 +213,13 @@ class MemoryStore:
     def read(self, stream: str, *, start: int = 0, at: int | None = None) -> Iterator[Record]:
         self._check_open()
         chosen = [row for row in tuple(self._lines) if row[1].s == stream and row[1].v >= start and is_before(row[1], at)]
-        return (self._record(line, envelope) for line, envelope in chosen)
+        return (self._make_record(line, envelope) for line, envelope in chosen)
 
     def scan(self, *, start: int = 0, stop: int | None = None, streams: str = "*", names: str = "*") -> Iterator[Record]:
         self._check_open()
         selection = Selection(streams, names)
         chosen = [row for row in self._lines[start:stop] if selection.includes(row[1])]
-        return (self._record(line, envelope) for line, envelope in chosen)
+        return (self._make_record(line, envelope) for line, envelope in chosen)
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         self._check_open()
@@ -221,17 +241,18 @@ class MemoryStore:
             self._check_open()
             if after.position > len(self._lines) or self._cursor(after.position) != after:
                 raise TamperedError(f"the cursor at position {after.position} is no place of this store")
-            tail = _MemoryTail(self, after.position, Selection(streams, names))
+            tail = _MemoryTail(self, after, Selection(streams, names))
             self._tails.append(tail)
             return tail
 
     def close(self) -> None:
         self._is_closed = True
 
-    def records_from(self, position: int, selection: Selection) -> tuple[list[Record], int]:
-        """The selected records from `position` on, and the position behind them."""
+    def records_from(self, position: int, selection: Selection) -> tuple[list[Record], Cursor]:
+        """The selected records from `position` on, and the place behind them."""
         rows = self._lines[position:]
-        return [self._record(line, envelope) for line, envelope in rows if selection.includes(envelope)], position + len(rows)
+        records = [self._make_record(line, envelope) for line, envelope in selection.choose(rows)]
+        return records, self._cursor(position + len(rows))
 
     def forget(self, tail: Tail) -> None:
         """Wake `tail` no more."""
@@ -240,9 +261,6 @@ class MemoryStore:
 
     def _cursor(self, position: int) -> Cursor:
         return self._genesis if position == 0 else Cursor(position=position, chain=self._lines[position - 1][1].c)
-
-    def _record(self, line: bytes, envelope: Envelope) -> Record:
-        return record_of(line, envelope, self._codec, self._read_blob)
 
     def _put(self, data: bytes) -> BlobRef:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -264,9 +282,9 @@ class _MemoryTail:
 
     check_seconds = 0.1
 
-    def __init__(self, store: MemoryStore, position: int, selection: Selection) -> None:
+    def __init__(self, store: MemoryStore, after: Cursor, selection: Selection) -> None:
+        self.cursor = after
         self._store = store
-        self._position = position
         self._selection = selection
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
@@ -275,7 +293,7 @@ class _MemoryTail:
     def read(self) -> list[Record]:
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
-        records, self._position = self._store.records_from(self._position, self._selection)
+        records, self.cursor = self._store.records_from(self.cursor.position, self._selection)
         return records
 
     def wakeup_fileno(self) -> int | None:

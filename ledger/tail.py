@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ledger.batches import BatchReader, Lines, Place
-from ledger.chain import chain_bytes
+from ledger.batches import BatchReader, Learn, Lines, Place, Vouch
+from ledger.chain import chain_bytes, chain_text
 from ledger.errors import TamperedError
 from ledger.layout import Layout
 from ledger.lines import Envelope
@@ -32,14 +32,23 @@ class FileTail:
         selection: Selection,
         decode: Callable[[bytes, Envelope], Record],
         settings: LedgerSettings,
+        learn: Learn | None = None,
+        vouch: Vouch | None = None,
     ) -> None:
         self._layout = layout
-        self._reader = BatchReader(layout, place, chunk_bytes=settings.read_chunk_bytes)
+        self._reader = BatchReader(layout, place, chunk_bytes=settings.read_chunk_bytes, learn=learn, vouch=vouch)
         self._selection = selection
         self._decode = decode
         self._settings = settings
         self._watch: Watch | None = None
+        self._after = after
         self._skipped: Lines = self._go_to(after)
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place behind everything that was read, whether it matched or not."""
+        place = self._reader.place
+        return self._after if self._skipped else Cursor(position=place.position, chain=chain_text(place.chain))
 
     @property
     def check_seconds(self) -> float:
@@ -52,7 +61,7 @@ class FileTail:
             self._watch.drain()
         while True:
             lines, self._skipped = self._skipped or self._next(), []
-            records = [self._decode(line, envelope) for line, envelope in lines if self._selection.includes(envelope)]
+            records = [self._decode(line, envelope) for line, envelope in self._selection.choose(lines)]
             if records or not lines:
                 return records
 
