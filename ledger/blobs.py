@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ from ledger.record import BlobRef
 __all__ = ["Blobs"]
 
 _CHUNK_BYTES = 1 << 20
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
@@ -90,6 +92,14 @@ class Blobs:
         except FileNotFoundError:
             return False
 
+    def files(self) -> Iterator[Path]:
+        """The files of all blobs, each named by its digest."""
+        return (path for path in sorted(self._folder.glob("sha256/*/*")) if _DIGEST.fullmatch(path.name))
+
+    def unfinished(self) -> Iterator[Path]:
+        """Files of blobs that are being put, or that a dead process has begun to put."""
+        return iter(sorted(self._folder.glob("new/*")))
+
     def _path(self, sha256: str) -> Path:
         return self._folder / "sha256" / sha256[:2] / sha256
 
@@ -97,10 +107,13 @@ class Blobs:
         path = self._path(ref.sha256)
         if not self.has(ref):
             return False
-        with contextlib.suppress(PermissionError):
-            os.utime(path)
-        sync_path(path.parent)  # whoever put it may have died before doing so
-        return True
+        try:
+            with contextlib.suppress(PermissionError):
+                os.utime(path)  # so that no collection takes it before an event names it
+            sync_path(path.parent)  # whoever put it may have died before doing so
+            return self.has(ref)
+        except FileNotFoundError:
+            return False  # it was collected in this instant
 
     def _same_file_system(self, path: Path) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@
       CommandRejectedError      the state machine says no
       AlreadyOwnedError         another live process owns the run
       BlobMissingError          a blob that is named is not there
+      BlobPinnedError           a blob without which records cannot be read
       ConflictError: VersionConflictError  KeyReusedError  FencedError
       EncodeError: UnregisteredEventError  PayloadTooLargeError  EntryTooLargeError  BatchTooLargeError
       DecodeError: UnknownEventError  UpcastError  PayloadError
@@ -26,6 +27,7 @@ __all__ = [
     "BatchTooLargeError",
     "BlobDamagedError",
     "BlobMissingError",
+    "BlobPinnedError",
     "CommandRejectedError",
     "ConflictError",
     "CorruptError",
@@ -94,6 +96,14 @@ class BlobMissingError(LedgerError):
 
     def __init__(self, sha256: str) -> None:
         super().__init__(f"Blob {sha256} is not in the ledger: put it there before an event names it, or restore it from a backup.")
+        self.sha256 = sha256
+
+
+class BlobPinnedError(LedgerError):
+    """A blob holds a payload or a summary, so it cannot be released."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"Blob {sha256} holds a record's payload or a summary, expected one that only a record names: it always stays.")
         self.sha256 = sha256
 
 

@@ -73,8 +73,8 @@ class Live(Generic[C, S, E, W]):
                     if error.stream != self._stream or attempt == self._retries:
                         raise
                     continue
-                if appended.is_duplicate:
-                    return self.refresh()
+                if appended.is_duplicate or appended.is_redacted:
+                    return self.refresh()  # the state is that of what is stored
                 self._fold(events)
                 self._position = appended.last + 1
                 return self._state

@@ -7,6 +7,7 @@ tried again: the system may call the lost pages clean.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ class Syncer:
         self._descriptor = -1
         self._written = 0
         self._synced = 0
+        self._durable_bytes = 0
         self._is_flushing = False
         self._failure: OSError | None = None
         self._dirty = threading.Event()
@@ -39,6 +41,12 @@ class Syncer:
             self._changed.wait_for(lambda: not self._is_flushing)
             self._descriptor = descriptor
             self._synced = self._written
+            self._durable_bytes = 0
+
+    @property
+    def durable_bytes(self) -> int:
+        """So many bytes of the file are known to be on the medium."""
+        return self._durable_bytes
 
     def wrote(self) -> int:
         """Bytes were written; the ticket with which to wait for them."""
@@ -91,8 +99,9 @@ class Syncer:
                 self._changed.wait()
 
     def _flush(self) -> None:
-        target, is_synced, failure = self._written, False, None
+        target, is_synced, failure, num_bytes = self._written, False, None, 0
         try:
+            num_bytes = os.fstat(self._descriptor).st_size
             self._disk.sync(self._descriptor)
             is_synced = True
         except OSError as error:
@@ -104,6 +113,7 @@ class Syncer:
                 self._failure = self._failure or failure
                 if is_synced:
                     self._synced = max(self._synced, target)
+                    self._durable_bytes = num_bytes
                 self._changed.notify_all()
 
     def _run(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from ledger.disk import boot_id, lock_holder
@@ -21,6 +23,7 @@ class WriteLock:
     def __init__(self, path: Path, *, warn_seconds: float, write: bool) -> None:
         self._path = path
         self._warn_seconds = warn_seconds
+        self._patience = _Patience(warn_seconds, self._warn)
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY, 0o644)
         except FileNotFoundError as error:
@@ -33,7 +36,14 @@ class WriteLock:
     @property
     def mark(self) -> str:
         """`io-error OFFSET ERRNO MS BOOT_ID` after a failed sync of any process, else nothing."""
-        return os.pread(self._descriptor, 4096, 0).decode(errors="replace").strip() if self.is_marked else ""
+        text = os.pread(self._descriptor, 4096, 0).decode(errors="replace") if self.is_marked else ""
+        return text.partition("\n")[0].strip()  # of two that marked at once the shorter may have left the other's end
+
+    @property
+    def marked_offset(self) -> int:
+        """The byte of the open segment up to which the mark says that all is on the disk; 0 if it does not say."""
+        words = self.mark.split()
+        return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
 
     @property
     def is_marked(self) -> bool:
@@ -49,19 +59,17 @@ class WriteLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            timer = threading.Timer(self._warn_seconds, self._warn)
-            timer.daemon = True
-            timer.start()
+            self._patience.begin()
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             finally:
-                timer.cancel()
+                self._patience.end()
 
     def release(self) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def set_mark(self, offset: int, error: OSError) -> None:
-        """Stop every process from appending: nobody knows any more what the disk holds behind `offset`."""
+        """Stop every process from appending: nobody knows any more what the disk holds of the open segment behind `offset`."""
         text = f"io-error {offset} {error.errno or 0} {time.time_ns() // 1_000_000} {boot_id()}\n"
         try:
             os.pwrite(self._descriptor, text.encode(), 0)
@@ -74,6 +82,7 @@ class WriteLock:
         os.fsync(self._descriptor)
 
     def close(self) -> None:
+        self._patience.stop()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -83,3 +92,32 @@ class WriteLock:
         who = "another process" if holder is None else f"process {holder}"
         text = f"{self._path} has been locked by {who} for {self._warn_seconds:g} s: if that process is stopped, let it go on or end it."
         warnings.warn(text, LockHeldWarning, stacklevel=1)
+
+
+class _Patience:
+    """Warns when one wait takes long; its thread is started at the first wait and lives as long as the handle, since waits are many."""
+
+    def __init__(self, seconds: float, warn: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._warn = warn
+        self._since = math.inf
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        self._since = time.monotonic()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="ledger-lock-watch", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        self._since = math.inf
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._seconds / 4):
+            if time.monotonic() - self._since >= self._seconds:
+                self._since = math.inf
+                self._warn()
