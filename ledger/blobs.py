@@ -111,6 +111,7 @@ class Blobs:
             with contextlib.suppress(PermissionError):
                 os.utime(path)  # so that no collection takes it before an event names it
             sync_path(path.parent)  # whoever put it may have died before doing so
+            sync_path(path.parent.parent)
             return self.has(ref)
         except FileNotFoundError:
             return False  # it was collected in this instant
@@ -125,7 +126,6 @@ class Blobs:
         partial = self._folder / "new" / secrets.token_hex(16)
         try:
             partial.parent.mkdir(parents=True, exist_ok=True)
-            is_new_folder = not target.parent.exists()
             target.parent.mkdir(parents=True, exist_ok=True)
             write(partial)
             partial.chmod(0o444)
@@ -134,8 +134,7 @@ class Blobs:
             partial.rename(target)
             check_size(target, ref.num_bytes)
             sync_path(target.parent)
-            if is_new_folder:
-                sync_path(target.parent.parent)
+            sync_path(target.parent.parent)  # another process may just have made the folder between
         except BaseException as error:
             partial.unlink(missing_ok=True)
             if isinstance(error, OSError):

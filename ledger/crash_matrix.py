@@ -7,10 +7,7 @@ was acknowledged is there, what is there verifies, and what cannot be explained 
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +15,8 @@ from attrs import frozen
 
 from ledger.chain import verify_lines
 from ledger.disk import Disk
-from ledger.errors import CorruptError, IntegrityError, LedgerError, PoisonedError, SetupError
+from ledger.errors import CorruptError, IntegrityError, LedgerError, SetupError
+from ledger.faulty_disk import FAULTS, Died, FaultyDisk
 from ledger.fsck import check_ledger
 from ledger.layout import Layout
 from ledger.opening import create_ledger, open_ledger
@@ -27,15 +25,10 @@ from ledger.registry import Registry
 from ledger.segments import FileStore
 from ledger.settings import LedgerSettings
 
-__all__ = ["CrashMatrix", "FaultyDisk", "MatrixReport", "Work", "check_damage", "check_recovery", "restart_machine"]
+__all__ = ["CrashMatrix", "MatrixReport", "Work", "check_damage", "check_recovery", "restart_machine"]
 
 Work = Callable[[FileStore], Iterator[Appended]]
 """Appends, and yields every answer as soon as it has it. Run again it must do no harm: give each append a key."""
-
-_FAULTS = {
-    "write": ("full", "torn", "torn for good", "died before", "died within", "died after"),
-    "sync": ("failed", "died before", "died after"),
-}
 
 
 @frozen(kw_only=True)
@@ -49,65 +42,6 @@ class MatrixReport:
     @property
     def is_ok(self) -> bool:
         return not self.violations
-
-
-class _Died(BaseException):
-    """The process would have ended here."""
-
-
-class FaultyDisk(Disk):
-    """A disk on which the call number `number` of one kind fails as `fault` says; None counts the calls."""
-
-    def __init__(self, kind: str = "", number: int = -1, fault: str = "") -> None:
-        self.num_calls = {"write": 0, "sync": 0}
-        self._kind = kind
-        self._number = number
-        self._fault = fault
-        self._thread = threading.get_ident()
-        self._is_dead = False
-        self._is_stuck = False
-
-    def write(self, descriptor: int, data: bytes | memoryview) -> int:
-        fault = self._fault_of("write")
-        if fault in {"torn", "torn for good", "died within"}:
-            super().write(descriptor, data[: len(data) // 2])
-            self._is_stuck = fault == "torn for good"
-        if fault == "died after":
-            super().write(descriptor, data)
-        if fault.startswith("died"):
-            self._die()
-        if fault:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().write(descriptor, data)
-
-    def sync(self, descriptor: int) -> None:
-        fault = self._fault_of("sync")
-        if fault == "died after":
-            super().sync(descriptor)
-        if fault.startswith("died"):
-            self._die()
-        if fault:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        super().sync(descriptor)
-
-    def truncate(self, descriptor: int, num_bytes: int) -> None:
-        self._fault_of("truncate")
-        if self._is_stuck:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        super().truncate(descriptor, num_bytes)
-
-    def _fault_of(self, kind: str) -> str:
-        if self._is_dead:
-            self._die()
-        number = self.num_calls.get(kind, 0)
-        self.num_calls[kind] = number + 1
-        return self._fault if (kind, number) == (self._kind, self._number) else ""
-
-    def _die(self) -> None:
-        self._is_dead = True
-        if threading.get_ident() == self._thread:
-            raise _Died
-        raise PoisonedError("the process is dead")  # with which a thread of the handle ends quietly
 
 
 def check_recovery(path: Path, registry: Registry, answers: Iterable[Appended]) -> tuple[str, ...]:
@@ -161,7 +95,7 @@ class CrashMatrix:
         """Each write and each sync of the work fails or is the last thing the process does, in each way; then the work goes on."""
         disk = FaultyDisk()
         num_answers = len(self._run(self._copy(self._empty), disk))
-        tries = [(kind, number, fault) for kind, faults in _FAULTS.items() for number in range(disk.num_calls[kind]) for fault in faults][
+        tries = [(kind, number, fault) for kind, faults in FAULTS.items() for number in range(disk.num_calls[kind]) for fault in faults][
             ::every
         ]
         return _report(len(tries), (found for each in tries for found in self._storage_call(num_answers, *each)))
@@ -202,7 +136,7 @@ class CrashMatrix:
         try:
             store = open_ledger(path, registry=self._registry, settings=self._settings, disk=disk)
             answers.extend(self._work(store))
-        except (_Died, LedgerError):
+        except (Died, LedgerError):
             pass
         finally:
             _abandon(store)
@@ -281,7 +215,7 @@ def _abandon(store: FileStore | None) -> None:
     try:
         if store is not None:
             store.close()
-    except (_Died, LedgerError):
+    except (Died, LedgerError):
         pass
 
 

@@ -128,8 +128,8 @@ class Examination:
             self.named.setdefault(spilled(payload), envelope.q)
         for num_bytes, sha256 in _BLOB_REF.findall(payload):
             self.named.setdefault(BlobRef(sha256=sha256.decode(), num_bytes=int(num_bytes)), envelope.q)
-        if self._is_deep and _has_twin_keys(payload):
-            yield "duplicate_json_key", "has a JSON object with the same key twice"
+        if self._is_deep:
+            yield from _json_mistakes(payload)
         if self._codec is not None:
             yield from self._event_mistakes(self._codec, envelope, payload)
 
@@ -153,6 +153,14 @@ class Examination:
     def _read_blob(self, ref: BlobRef) -> bytes:
         with self._blobs.open(ref, verify=True) as stream:
             return stream.read()
+
+
+def _json_mistakes(payload: bytes) -> Iterator[tuple[str, str]]:
+    try:
+        if _has_twin_keys(payload):
+            yield "duplicate_json_key", "has a JSON object with the same key twice"
+    except ValueError as error:
+        yield "line_damaged", f"has a payload that is no JSON ({error})"
 
 
 def _has_twin_keys(payload: bytes) -> bool:

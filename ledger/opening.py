@@ -144,6 +144,7 @@ def _create(layout: Layout, origin: str, vkey: str | None, clock: Clock, filesys
         folder.mkdir(parents=True, exist_ok=True)
     sync_path(layout.blobs)
     layout.place_file(first, batch.data)
+    sync_path(layout.root)  # where LEDGER.json is, the rest must be
     layout.place_file(layout.identity, Identity(origin=origin, created_ms=now_ms, vkey=vkey).to_json().encode())
     sync_path(layout.root.parent)
 

@@ -16,7 +16,7 @@ from ledger.batches import BatchReader, Place
 from ledger.blobs import Blobs
 from ledger.clock import Clock
 from ledger.codec import Codec, Encoded
-from ledger.disk import Disk
+from ledger.disk import Disk, sync_path
 from ledger.errors import (
     BlobDamagedError,
     BlobMissingError,
@@ -196,9 +196,10 @@ class SegmentWriter:
 
     def _repair(self, torn: TornTail, reason: Literal["torn", "operator"], num_lost_records: int) -> None:
         sha256 = hashlib.sha256(torn.data).hexdigest()
-        self._layout.quarantine.mkdir(exist_ok=True)
         target = self._layout.quarantine / f"{self._segment:08d}-{torn.offset}-{sha256[:16]}.bin"
         try:
+            self._layout.quarantine.mkdir(exist_ok=True)
+            sync_path(self._layout.root)
             self._layout.place_file(target, torn.data)
             self._truncate(torn.offset)
             self._sync(self._descriptor)

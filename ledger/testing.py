@@ -1,4 +1,4 @@
-"""Given, when, then for state machines, a clock that stands still, and the conformance suite that every store passes.
+"""Given, when, then for state machines, a clock that stands still, the faults that work must stand, and what every store passes.
 
 A backend subclasses `StoreConformance` with `new_store` and `reopen`, and a test runner finds the rest.
 """
@@ -14,6 +14,7 @@ from attrs import define, frozen
 
 from ledger.chain import verify_lines
 from ledger.clock import Clock
+from ledger.crash_matrix import CrashMatrix
 from ledger.decider import Decider, fold
 from ledger.errors import ConflictError, FencedError, KeyReusedError, LedgerClosedError, UnregisteredEventError, VersionConflictError
 from ledger.events import LedgerCreated
@@ -22,7 +23,16 @@ from ledger.record import Cursor, Guard, Meta, Record
 from ledger.registry import Durability, Entry, Registry
 from ledger.store import MemoryStore, Store
 
-__all__ = ["CONFORMANCE_ORIGIN", "CONFORMANCE_REGISTRY", "Decided", "FixedClock", "Measured", "StoreConformance", "decide_given"]
+__all__ = [
+    "CONFORMANCE_ORIGIN",
+    "CONFORMANCE_REGISTRY",
+    "CrashMatrix",
+    "Decided",
+    "FixedClock",
+    "Measured",
+    "StoreConformance",
+    "decide_given",
+]
 
 C = TypeVar("C")
 S = TypeVar("S")

@@ -179,7 +179,7 @@ def test_other_identity_than_the_first_record_is_refused(example: Path, tmp_path
     copy = _damaged_copy(example, tmp_path, _segment(example).read_bytes())
     identity = copy / "LEDGER.json"
     identity.write_text(identity.read_text().replace("example", "exbmple"))
-    with pytest.raises(TamperedError, match="another origin or time"):
+    with pytest.raises(TamperedError, match="another origin, time or key"):
         open_ledger(copy, registry=REGISTRY)
     identity.write_text("{")
     with pytest.raises(TamperedError, match="not JSON"):

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve as replace
 
 from ledger.batches import Place
 from ledger.chain import chain_bytes
-from ledger.crash_matrix import CrashMatrix
+from ledger.crash_matrix import CrashMatrix, check_recovery
 from ledger.disk import Disk, check_size
 from ledger.errors import CorruptError, WriteError
 from ledger.fsck import check_ledger
@@ -42,6 +43,15 @@ def test_each_write_and_sync_can_fail_in_each_way(matrix: CrashMatrix) -> None:
     report = matrix.storage_calls(every=5)
     assert report.is_ok, report.violations
     assert report.num_tried > 15
+
+
+def test_a_lost_record_is_reported(matrix: CrashMatrix) -> None:
+    """The check after a fault notices a promise that was not kept."""
+    with open_ledger(matrix.finished(), registry=REGISTRY) as store:
+        answer = store.append("run/a", [Saved(name="x")])
+    assert check_recovery(matrix.finished(), REGISTRY, [answer]) == ()
+    (found,) = check_recovery(matrix.finished(), REGISTRY, [replace(answer, chain="A" * 43 + "=")])
+    assert found.endswith("is lost or changed")
 
 
 @pytest.mark.skipif(bool(MISSING), reason=MISSING or "strace is there")
