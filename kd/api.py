@@ -27,6 +27,7 @@ from kd.run.config import RunConfig
 from kd.run.config_file import load_run_config
 from kd.run.control import find_run, plan_run, request_cancel, request_pause, run_ids, scratch_folder
 from kd.run.machine import RUN
+from kd.run.redaction import check_no_secret, redactor_of
 from kd.run.runner import Runner
 from kd.views.run_summary import summarise
 from kd.views.run_view import RunView, view_runs
@@ -66,12 +67,13 @@ def open(ledger: str | Path | None = None, *, write: bool = True, create: bool =
     path = default_ledger() if ledger is None else Path(ledger)
     if create and not (path / "LEDGER.json").exists():
         try:
-            return Ledger(create_ledger(path, origin=f"kd.invalid/{secrets.token_hex(16)}", registry=REGISTRY))
+            origin = f"kd.invalid/{secrets.token_hex(16)}"
+            return Ledger(create_ledger(path, origin=origin, registry=REGISTRY, redactor=redactor_of(os.environ)))
         except LedgerExistsError:
             pass  # another process was first
     if not path.exists():
         raise NotALedgerError(f"There is no ledger at {path}: name one with --ledger or $KD_LEDGER, or make one with `kd run`.")
-    return Ledger(open_ledger(path, registry=REGISTRY, write=write))
+    return Ledger(open_ledger(path, registry=REGISTRY, write=write, redactor=redactor_of(os.environ)))
 
 
 def default_ledger() -> Path:
@@ -107,6 +109,9 @@ class Ledger:
             config = load_run_config(Path(config), overrides=overrides)
         elif overrides:
             raise UsageError("Overrides go with a configuration file, and this configuration is a RunConfig.", hint="Change the RunConfig.")
+        redactor = redactor_of(os.environ, config)
+        check_no_secret(config, redactor)
+        self.store.redactor = redactor
         run = plan_run(self.store, config, clock=SystemClock(), random_hex=secrets.token_hex(3), actor=actor())
         return Run(self, run)
 
@@ -213,6 +218,9 @@ class Run:
         CommandRejectedError if there is nothing to do.
         """
         self.check_resumable()
+        known = self.state()
+        assert isinstance(known, states.Known), "what can be resumed has been planned"
+        self.ledger.store.redactor = redactor_of(os.environ, known.plan.config)
         ownership = claim(self.ledger.store, self.id, actor())
         try:
             runner = Runner(

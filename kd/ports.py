@@ -16,6 +16,7 @@ from kd.artifacts import Artifact, FileRef
 from kd.errors import DigestMismatchError
 from ledger.blobs import Blobs
 from ledger.record import BlobRef
+from ledger.redaction import Redactor
 from ledger.store import Store
 
 __all__ = ["Ports", "Resources"]
@@ -51,6 +52,8 @@ class Ports:
     blobs: Blobs
     scratch: Path
     """A folder of this run for files under construction; may vanish between works."""
+    redactor: Redactor | None = None
+    """What takes secrets out of texts before they are stored."""
     resources: Resources = field(factory=Resources)
     _checked: set[str] = field(factory=set, init=False)
     """Digests of the artifacts whose folders this process has checked."""
@@ -76,13 +79,25 @@ class Ports:
         return Artifact(kind=kind, files=tuple(sorted(files, key=lambda file: file.path)))
 
     def keep_bytes(self, data: bytes) -> BlobRef:
-        """Store `data` as a blob."""
+        """Store `data` as a blob, as it is: numbers, weights and what is derived from them."""
         return self.blobs.put_bytes(data)
+
+    def keep_text(self, data: bytes) -> BlobRef:
+        """Store `data`, which people or models wrote (JSON, lines of JSON or plain text), as a blob without secrets."""
+        return self.blobs.put_bytes(self.redacted(data))
+
+    def redacted(self, data: bytes) -> bytes:
+        """`data` without secrets; what holds none comes back as it is."""
+        return data if self.redactor is None else self.redactor.redact(data)[0]
 
     def read_bytes(self, blob: BlobRef) -> bytes:
         """The bytes of `blob`, checked against its digest."""
         with self.blobs.open(blob, verify=True) as stream:
             return stream.read()
+
+    def read_text(self, blob: BlobRef) -> bytes:
+        """The same for a text, also without secrets that were not known when it was stored: what is made of it can be kept."""
+        return self.redacted(self.read_bytes(blob))
 
     def new_folder(self, name: str) -> Path:
         """An empty folder below the scratch folder."""

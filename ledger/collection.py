@@ -23,7 +23,7 @@ from ledger.lines import parse
 from ledger.record import BlobRef
 from ledger.segments import FileStore
 
-__all__ = ["Collected", "Needs", "collect_blobs", "release_blob"]
+__all__ = ["Collected", "Needs", "Reason", "collect_blobs", "release_blob"]
 
 Reason = Literal["retention", "erasure"]
 

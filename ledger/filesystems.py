@@ -18,7 +18,7 @@ from typing import Literal
 from ledger.disk import Disk, sync_path
 from ledger.errors import UnsupportedFilesystemError
 
-__all__ = ["check_filesystem", "judge_filesystem", "self_test"]
+__all__ = ["Worth", "check_filesystem", "judge_filesystem", "self_test"]
 
 _ACCEPTED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "overlay", "apfs", "hfs"})
 _FORGETFUL = frozenset({"tmpfs", "ramfs"})

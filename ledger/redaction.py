@@ -152,7 +152,7 @@ class Redactor:
         if isinstance(value, str):
             return self._string(value, tally)
         if isinstance(value, list):
-            return [self._value(each, tally) for each in cast(list[Any], value)]
+            return [self._value(each, tally) for each in cast(Sequence[Any], value)]
         if isinstance(value, dict):
             table: dict[str, Any] = {}
             for key, each in cast(dict[str, Any], value).items():

@@ -6,7 +6,15 @@ from typing import Any
 
 from kd.errors import ConfigError, DigestMismatchError, KdError, UsageError
 from kd.run import states
-from ledger.errors import AlreadyOwnedError, BlobMissingError, CommandRejectedError, IntegrityError, LedgerError, SetupError
+from ledger.errors import (
+    AlreadyOwnedError,
+    BlobMissingError,
+    BlobPinnedError,
+    CommandRejectedError,
+    IntegrityError,
+    LedgerError,
+    SetupError,
+)
 
 __all__ = [
     "DONE",
@@ -49,7 +57,7 @@ def error_code(error: BaseException) -> int:
     match error:
         case IntegrityError() | BlobMissingError() | DigestMismatchError():
             return INTEGRITY
-        case ConfigError() | UsageError() | CommandRejectedError() | AlreadyOwnedError() | SetupError():
+        case ConfigError() | UsageError() | CommandRejectedError() | AlreadyOwnedError() | BlobPinnedError() | SetupError():
             return USAGE
         case _:
             return FAILED

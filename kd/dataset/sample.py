@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Literal
 
+from attrs import evolve as replace
 from attrs import field, frozen, validators
 
 from kd.dataset.canonical import canonical_json, digest_of, structure
@@ -26,6 +27,7 @@ __all__ = [
     "Source",
     "make_sample",
     "sample_from_json",
+    "sample_of_text",
     "sample_to_json",
     "samples_from_jsonl",
     "samples_to_jsonl",
@@ -167,6 +169,12 @@ def sample_from_json(data: bytes) -> Sample:
     if sample.id != found:
         raise DigestMismatchError(f"the content of sample {sample.id}", sample.id, found)
     return sample
+
+
+def sample_of_text(data: bytes) -> Sample:
+    """The sample that `data` describes, under the id that its content gives it, whichever it says."""
+    sample = structure(json.loads(data), Sample)
+    return replace(sample, id=_id_of(sample.role, sample.messages, sample.tools, sample.segments))
 
 
 def samples_to_jsonl(samples: Iterable[Sample]) -> bytes:

@@ -129,20 +129,25 @@ class _Asking:
             reason = RequestRejected(request_key=key, kind=answer.kind, reason=answer.reason, num_attempts=answer.num_attempts)
             return EndAttempt(fact=failed, rejection=reason)
         # What differs between two equal replies goes into the event, so that the blob is a function of the question.
-        timeless = replace(answer, duration_seconds=0.0, num_attempts=1, provider_request_id="")
+        timeless = replace(self._without_secrets(answer), duration_seconds=0.0, num_attempts=1, provider_request_id="")
         usage = answer.usage
         return EndAttempt(
             fact=AttemptEnded(
                 request_key=key,
                 attempt=attempt,
                 outcome="accepted",
-                reply=self._ports.keep_bytes(write_reply(timeless)),
+                reply=self._ports.keep_text(write_reply(timeless)),
                 usage=None if usage is None else TokenUsage(prompt_tokens=usage.prompt_tokens, output_tokens=usage.output_tokens),
                 num_sends=answer.num_attempts,
                 seconds=seconds,
                 provider_request_id=answer.provider_request_id,
             )
         )
+
+    def _without_secrets(self, answer: TeacherReply) -> TeacherReply:
+        """`answer` without the ids of tokens that spell what its text must not say."""
+        text = answer.text.encode(errors="surrogatepass")
+        return answer if self._ports.redacted(text) == text else replace(answer, token_ids=())
 
     async def _watch(self, workers: Sequence[asyncio.Task[None]]) -> None:
         """Notice a stop while replies are awaited; a stop at once cancels them."""

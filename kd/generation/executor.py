@@ -100,7 +100,7 @@ async def _probe(work: ProbeTeacher, ports: Ports) -> RecordProbe:
 def _plan(work: BuildPlan, ports: Ports) -> SealPlan:
     plan = build_plan(work.basis.config, identity_of(work.basis.bound_teacher, ports), work.basis.seed)
     fact = PlanSealed(
-        plan=ports.keep_bytes(write_plan(plan)),
+        plan=ports.keep_text(write_plan(plan)),
         num_requests=len(plan.keys),
         num_items=len(plan.items),
         num_distinct_prompts=len({item.messages for item in plan.items}),
@@ -123,16 +123,17 @@ def _build(work: BuildSamples, ports: Ports) -> RecordSamples:
         answered.append(
             AnsweredItem(
                 item=item,
-                reply=None if blob is None else read_reply(ports.read_bytes(blob)),
+                reply=None if blob is None else read_reply(ports.read_text(blob)),
                 reply_sha256="" if blob is None else blob.sha256,
                 rejection=work.rejections.get(item.key, ""),
             )
         )
     licence = licence_of(work.basis.bound_teacher, ports)
-    built = build_samples(answered, work.basis.config, licence=licence, tokenizer=_tokenizer(work.basis, ports))
+    tokenizer = _tokenizer(work.basis, ports)
+    built = build_samples(answered, work.basis.config, licence=licence, tokenizer=tokenizer, redacted=ports.redacted)
     _check_enough(built.samples, built.dropped)
     fact = SamplesBuilt(
-        samples=ports.keep_bytes(samples_to_jsonl(built.samples)),
+        samples=ports.keep_text(samples_to_jsonl(built.samples)),
         num_samples=len(built.samples),
         counts=dict(sorted(Counter(f"{sample.split}/{sample.kind}" for sample in built.samples).items())),
         dropped=dict(built.dropped),
@@ -167,7 +168,7 @@ def _samples(blob: BlobRef, ports: Ports) -> tuple[Sample, ...]:
 
 
 def _read_plan(blob: BlobRef, ports: Ports) -> Plan:
-    return read_plan(ports.read_bytes(blob))
+    return read_plan(ports.read_text(blob))
 
 
 def _tokenizer(basis: Basis, ports: Ports) -> ChatTokenizer:

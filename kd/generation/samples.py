@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from attrs import frozen
 
-from kd.dataset.sample import Decoding, Sample, Segment, Source, make_sample
+from kd.dataset.sample import Decoding, Sample, Segment, Source, make_sample, sample_of_text, sample_to_json
 from kd.dataset.tools import call_text
 from kd.generation.config import GenerationConfig
 from kd.generation.plan import PlannedItem
@@ -58,9 +58,19 @@ class _Dropped:
     reason: str
 
 
-def build_samples(answered: Sequence[AnsweredItem], config: GenerationConfig, *, licence: str, tokenizer: ControlTokens) -> Built:
-    """The samples that `answered` gives under `config`; `licence` is that of the teacher's text."""
-    results = [_result(one, config, licence, tokenizer) for one in answered]
+def build_samples(
+    answered: Sequence[AnsweredItem],
+    config: GenerationConfig,
+    *,
+    licence: str,
+    tokenizer: ControlTokens,
+    redacted: Callable[[bytes], bytes] = bytes,
+) -> Built:
+    """The samples that `answered` gives under `config`; `licence` is that of the teacher's text.
+
+    `redacted` takes secrets out of a sample's JSON: those that only stand there since texts were put together.
+    """
+    results = [_without_secrets(_result(one, config, licence, tokenizer), redacted) for one in answered]
     by_id = {result.id: result for result in results if isinstance(result, Sample)}
     reasons = Counter(result.reason for result in results if isinstance(result, _Dropped))
     num_repeated = sum(isinstance(result, Sample) for result in results) - len(by_id)
@@ -92,6 +102,14 @@ def _result(one: AnsweredItem, config: GenerationConfig, licence: str, tokenizer
     if tokenizer.encode(text, allow_special=True) != tokenizer.encode(text):
         return _Dropped("spells_control_token")
     return _sample(one, "text", text, _taught(one, licence), _decoding(one), has_eos=one.reply.finish == "stop")
+
+
+def _without_secrets(result: Sample | _Dropped, redacted: Callable[[bytes], bytes]) -> Sample | _Dropped:
+    if isinstance(result, _Dropped):
+        return result
+    data = sample_to_json(result)
+    clean = redacted(data)
+    return result if clean == data else sample_of_text(clean)
 
 
 def _tool_result(one: AnsweredItem, config: GenerationConfig, licence: str) -> Sample | _Dropped:

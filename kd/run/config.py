@@ -22,10 +22,20 @@ from kd.run.structure import structure
 from kd.run.yaml_text import Document, parse_scalar, parse_yaml
 from kd.training.config import TrainingConfig
 
-__all__ = ["RunConfig", "config_digest", "parse_run_config"]
+__all__ = ["RedactionConfig", "RunConfig", "config_digest", "parse_run_config"]
 
 
 _NAMED_TEACHERS = ("smollm2", "tiny")
+
+
+@frozen(kw_only=True)
+class RedactionConfig:
+    """What is kept out of the ledger besides the keys that every run keeps out."""
+
+    emails: bool = False
+    """E-mail addresses, which are personal rather than secret, become `[redacted:email]`; names of actors too, where they look like one."""
+    env: tuple[str, ...] = ()
+    """Names of further environment variables whose values, of 8 characters or more, are secret."""
 
 
 @frozen(kw_only=True)
@@ -43,6 +53,7 @@ class RunConfig:
     conversion: ConversionConfig
     evaluation: EvaluationConfig
     governance: GovernanceConfig
+    redaction: RedactionConfig = field(factory=RedactionConfig)
 
 
 def config_digest(config: RunConfig) -> str:

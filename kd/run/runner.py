@@ -85,7 +85,7 @@ class Runner:
         live: Live[Any, Any, Any, Any] = Live(self._store, stage_stream(self._run, stage.name), stage.decider, guards=self._guards)
         if live.version == 0:
             live.handle(start_command(plan, stage.name))
-        ports = Ports(store=self._store, blobs=self._store.blobs, scratch=self._scratch / stage.name)
+        ports = Ports(store=self._store, blobs=self._store.blobs, scratch=self._scratch / stage.name, redactor=self._store.redactor)
         ports.scratch.mkdir(parents=True, exist_ok=True)
         try:
             outcome = self._work(stage, live, ports)
@@ -134,7 +134,7 @@ class Runner:
             failed = Failed(
                 step=type(stage.decider.pending(live.state)).__name__, reason=f"{type(error).__name__}: {error}", is_retryable=True
             )
-            self._traceback = self._store.blobs.put_bytes("".join(traceback.format_exception(error)).encode())
+            self._traceback = self._keep_text("".join(traceback.format_exception(error)))
         live.handle(stage.fail(failed.step, failed.reason, failed.is_retryable))
         return failed
 
@@ -150,6 +150,10 @@ class Runner:
             case Failed(step=step, reason=reason, is_retryable=is_retryable):
                 failure = StageFailed(stage=stage.name, step=step, reason=reason, is_retryable=is_retryable, traceback=self._traceback)
                 self._handle(commands.FailStage(failure=failure))
+
+    def _keep_text(self, text: str) -> BlobRef:
+        data, redactor = text.encode(errors="backslashreplace"), self._store.redactor
+        return self._store.blobs.put_bytes(data if redactor is None else redactor.redact(data)[0])
 
     def _record_sample(self, sample: ProcessSampled) -> None:
         self._handle(commands.SampleProcess(sample=sample))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,18 +16,20 @@ from kd.dataset.shards import SPLITS, read_dataset
 from kd.errors import StageError, UsageError
 from kd.generation.commands import RecordTeacher, StartGeneration
 from kd.generation.config import GenerationConfig, LogitsConfig, PromptsConfig, SamplingConfig, ScenariosConfig, TeacherConfig, ToolsConfig
-from kd.generation.events import ENTRIES, AttemptStarted, LogitsCaptured, PlanSealed, ReplyReused, SamplesBuilt
+from kd.generation.events import ENTRIES, AttemptEnded, AttemptStarted, LogitsCaptured, PlanSealed, ReplyReused, SamplesBuilt
 from kd.generation.executor import execute
 from kd.generation.machine import STAGE
+from kd.generation.plan import read_plan
 from kd.generation.states import BindTeacher, Probing
 from kd.models.local_teacher import LocalTeacher
 from kd.models.logit_store import SignalStore
 from kd.models.rendering import tokenise_sample
 from kd.models.server import running_server
-from kd.models.teacher import TeacherUnavailableError
+from kd.models.teacher import TeacherUnavailableError, read_reply
 from kd.models.tokenizer import ChatTokenizer
 from kd.ports import Ports
 from kd.stage import Completed, Wish
+from ledger.redaction import Redactor
 from tests.fakes import Teller, make_ports, run_stage
 from tests.models.serving import FakeEndpoint, completion_body, write_small_teacher
 
@@ -233,3 +236,33 @@ def test_a_data_set_without_training_rows_is_refused(served: GenerationConfig, t
     )
     with pytest.raises(StageError, match="No sample is left for the split train; dropped were 3 empty"):
         run_stage(STAGE, execute, _start(config), make_ports(tmp_path, ENTRIES))
+
+
+def test_secrets_in_prompts_and_replies_reach_neither_blob_nor_event(
+    served: GenerationConfig, finished: tuple[Ports, Any, tuple[Any, ...]], tmp_path: Path
+) -> None:
+    """What is secret is in no text that the stage keeps, and an interrupted stage still ends in the same digests."""
+    plain, _, events = finished
+    (planned,) = (event for event in events if isinstance(event, PlanSealed))
+    items = read_plan(plain.read_bytes(planned.plan)).items
+    reply = next(event.reply for event in events if isinstance(event, AttemptEnded) and event.reply is not None)
+    said = read_reply(plain.read_bytes(reply)).text
+    secrets = {"PROMPT": items[-1].messages[-1].content[:24], "TASK": items[0].messages[-1].content[-20:], "REPLY": said[:9]}
+    assert all(len(secret) >= 8 for secret in secrets.values())
+    digests = []
+    for name, wishes in (("whole", []), ("cut", [Wish.GO_ON, Wish.GO_ON, Wish.GO_ON, Wish.STOP_NOW, Wish.GO_ON, Wish.STOP])):
+        ports = make_ports(tmp_path / name, ENTRIES)
+        ports.redactor = Redactor(secrets)
+        tell = Teller(STAGE, wishes=wishes)
+        tell.handle(_start(served))
+        while (work := STAGE.decider.pending(tell.state)) is not None:
+            if (command := execute(work, ports, tell)) is not None:
+                tell.handle(command)
+        digests.append(_digests(tell.state))
+        model = {file.blob.sha256 for file in artifact_of(tell.state.outputs, "teacher").files}
+        kept = [path.read_bytes() for path in ports.blobs.files() if path.name not in model]
+        for secret in secrets.values():
+            assert not any(secret.encode() in data or json.dumps(secret)[1:-1].encode() in data for data in kept)
+            assert secret not in repr(tell.events)
+        assert any(b"[redacted:PROMPT]" in data for data in kept)
+    assert digests[0] == digests[1] != _digests(finished[1])

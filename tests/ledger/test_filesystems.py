@@ -38,7 +38,7 @@ class OtherDisk(Disk):
     ("path", "kind"),
     [
         ("/", "ext4"),
-        ("/home/a", "ext4"),
+        ("/srv/a", "ext4"),
         ("/data", "xfs"),
         ("/database", "ext4"),
         ("/data/a/b", "xfs"),
