@@ -1,0 +1,131 @@
+"""Folding the ledger: what is known of all runs, and of the one that is open, after each record.
+
+Live and held views go through these functions alone, so that a position reads the same however it was reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import evolve as replace
+from attrs import field, frozen
+
+from kd.views.run_view import RunView, evolve_view
+from ledger.events import LEDGER_STREAM, OWNER_STREAMS, OwnerClaimed, OwnerReleased, TreeHeadSigned
+from ledger.record import Cursor, Record
+
+__all__ = ["RUN_VIEWS", "AllRuns", "OpenRun", "Opened", "Summary", "batch_start", "is_of_run"]
+
+Apply = Callable[[Any, Record], Any]
+
+RUN_VIEWS: Mapping[str, tuple[Any, Apply]] = {}
+"""The views of the open run by their field of `Frame`: initial state and `apply`."""
+
+
+@frozen(kw_only=True)
+class Summary:
+    """All runs at one position."""
+
+    cursor: Cursor
+    time_ms: int = 0
+    """Of the last record."""
+    runs: Mapping[str, RunView] = field(factory=dict)
+    owners: Mapping[str, str] = field(factory=dict)
+    """Who claimed a run and has not released it."""
+    head_size: int = 0
+
+
+@frozen(kw_only=True)
+class Opened:
+    """The views of one run at one position."""
+
+    run: str
+    position: int
+    """Behind the last record looked at."""
+    views: Mapping[str, Any] = field(factory=dict)
+
+
+class AllRuns:
+    """Folds every record into the views of all runs; `summary` is a value that later records leave alone."""
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+        self._runs = dict(summary.runs)
+        self._owners = dict(summary.owners)
+        self._head_size = summary.head_size
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Fold whole batches that follow."""
+        runs, last = self._runs, None
+        for record in records:
+            last = record
+            stream = record.stream
+            if stream.startswith("run/"):
+                run = stream.split("/", 2)[1]
+                runs[run] = evolve_view(runs.get(run) or RunView(id=run), record)
+            elif stream.startswith(OWNER_STREAMS):
+                self._take_owner(record.event)
+            elif stream == LEDGER_STREAM and isinstance(record.event, TreeHeadSigned):
+                self._head_size = record.event.size
+        if last is not None:
+            self._summary = replace(self._summary, cursor=last.cursor, time_ms=last.time_ms)
+
+    def summary(self) -> Summary:
+        """What is known now."""
+        return replace(self._summary, runs=dict(self._runs), owners=dict(self._owners), head_size=self._head_size)
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place behind the last record."""
+        return self._summary.cursor
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Who claimed a run and has not released it, as of now."""
+        return self._owners
+
+    def _take_owner(self, event: object) -> None:
+        if isinstance(event, OwnerClaimed):
+            self._owners[event.run] = f"pid {event.pid} on {event.host}"
+        elif isinstance(event, OwnerReleased):
+            self._owners.pop(event.run, None)
+
+
+class OpenRun:
+    """Folds the records that concern one run into its views."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.run = opened.run
+        self.position = opened.position
+        self._views = {name: opened.views.get(name, initial) for name, (initial, _) in RUN_VIEWS.items()}
+
+    @classmethod
+    def from_start(cls, run: str) -> OpenRun:
+        """Before the first record."""
+        return cls(Opened(run=run, position=0))
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Fold records that follow; those that do not concern the run are passed over."""
+        run, views, position = self.run, self._views, self.position
+        appliers = [(name, apply) for name, (_, apply) in RUN_VIEWS.items()]
+        for record in records:
+            position = record.position + 1
+            if is_of_run(record.stream, run):
+                for name, apply in appliers:
+                    views[name] = apply(views[name], record)
+        self.position = position
+
+    def opened(self) -> Opened:
+        """What is known now; later records leave it alone."""
+        return Opened(run=self.run, position=self.position, views=dict(self._views))
+
+
+def is_of_run(stream: str, run: str) -> bool:
+    """Whether records of `stream` concern `run`: its own, its stages', its owners', and the ledger's signatures."""
+    return stream == f"run/{run}" or stream.startswith(f"run/{run}/") or stream == OWNER_STREAMS + run or stream == LEDGER_STREAM
+
+
+def batch_start(record: Record) -> int:
+    """Position of the first record of the batch that `record` is in."""
+    return record.position - record.batch_index + 1

@@ -1,0 +1,90 @@
+"""What all screens share: a header that says where and when, a footer of keys, and one method that draws a frame."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tui.feed.feed import Feed
+from tui.feed.frame import Frame
+from tui.keymap import Keymap
+from tui.widgets.frame_lines import FooterLine, HeaderLine
+
+__all__ = ["KdScreen"]
+
+
+class KdScreen(Screen[None]):
+    """A screen that draws frames; subclasses give `number`, `title_word`, `compose_body` and `show`."""
+
+    number: ClassVar[int]
+    """Its digit key."""
+    title_word: ClassVar[str]
+    """In the header, and the scope of the screen's own keys: `runs`."""
+    footer: ClassVar[tuple[str, ...]] = ("help", "leave")
+    """Ids of the keys in the last line."""
+    needs_run: ClassVar[bool] = True
+    """It shows one run, which the header names."""
+
+    def __init__(self, feed: Feed, keymap: Keymap) -> None:
+        super().__init__()
+        self.feed = feed
+        self.keymap = keymap
+        self._shown: Frame | None = None
+
+    def compose(self) -> ComposeResult:
+        yield HeaderLine()
+        yield from self.compose_body()
+        yield FooterLine()
+
+    def compose_body(self) -> ComposeResult:
+        """The widgets between header and footer."""
+        raise NotImplementedError
+
+    def show(self, frame: Frame) -> None:
+        """Draw `frame`; called for each new frame while visible, and on becoming visible."""
+        raise NotImplementedError
+
+    def header_facts(self, frame: Frame) -> str:
+        """A few words about `frame` for the header."""
+        return ""
+
+    def link_position(self) -> int | None:
+        """The record that `y`, `Y` and `o` speak of; None is the frame's own position."""
+        return None
+
+    def take(self, frame: Frame) -> None:
+        """Draw header, footer and body of `frame`, if it is not what is drawn."""
+        if frame is self._shown or not self.is_mounted:
+            return
+        self._shown = frame
+        header = self.query_one(HeaderLine)
+        header.path = (frame.run or "no run chosen", self.title_word) if self.needs_run else (self.title_word,)
+        header.facts = self.header_facts(frame)
+        header.frame = frame
+        footer = self.query_one(FooterLine)
+        footer.is_writable = frame.is_writable
+        footer.show_keys(self.keymap, self.footer, self.title_word)
+        self.show(frame)
+
+    def redraw(self) -> None:
+        """Draw the newest frame again, although it is the one that is drawn."""
+        self._shown = None
+        self.take(self.feed.frame)
+
+    def tell(self, answer: str) -> None:
+        """Keep how a request fares in the header."""
+        self.query_one(HeaderLine).answer = answer
+
+    def panes(self) -> tuple[Widget, ...]:
+        """What `Tab` goes round; those of no size are passed over."""
+        return tuple(widget for widget in self.focus_chain if widget.size)
+
+    def on_mount(self) -> None:
+        self.redraw()
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        self.redraw()

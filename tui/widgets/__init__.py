@@ -1,0 +1,1 @@
+"""What screens are made of; each is given values and draws them."""
