@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import b2a_base64
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import msgspec
+from attrs import define, field
 
 from ledger.blobs import Blobs
 from ledger.chain import HEAD_BYTES, chain_bytes, head, link
@@ -19,7 +22,7 @@ from ledger.codec import Codec, spilled
 from ledger.errors import BlobDamagedError, BlobMissingError, DecodeError, PayloadError
 from ledger.findings import Finding, finding
 from ledger.layout import segment_name
-from ledger.lines import Envelope, name_and_version, parse, rebuild
+from ledger.lines import Envelope, name_and_version, parse, parse_lines, rebuild
 from ledger.record import BlobRef
 from ledger.settings import LINE_MAX_BYTES
 
@@ -27,6 +30,16 @@ __all__ = ["Examination"]
 
 _BLOB_REF = re.compile(rb'\{"num_bytes":([0-9]+),"sha256":"([0-9a-f]{64})"\}')
 _SPILL = b'{"$blob":"'
+
+
+@define
+class _Order:
+    """What a stretch of lines adds to what is known of streams."""
+
+    versions: dict[str, int] = field(factory=dict[str, int])
+    keys: set[tuple[str, str]] = field(factory=set[tuple[str, str]])
+    fences: dict[str, int] = field(factory=dict[str, int])
+    num_clock_steps: int = 0
 
 
 class Examination:
@@ -60,6 +73,35 @@ class Examination:
         for code, message in self._mistakes(line):
             self.findings.append(finding(code, f"The line at position {self.position} {message}.", **place))
         self.position += 1
+
+    def take_clean(self, lines: list[bytes]) -> int:
+        """Take as many of the next `lines` as make whole batches, if nothing at all is wrong with them; else none. The number taken.
+
+        Finds what `take` finds, in a third of the time.
+        """
+        if self._is_deep or self._batch is not None or self._versions is None:
+            return 0
+        try:
+            envelopes = parse_lines(b"\n".join(lines))
+        except (msgspec.DecodeError, ValueError):
+            return 0
+        if not envelopes:
+            return 0
+        index, size = envelopes[-1].b
+        if index < size:
+            del envelopes[-index:]
+        chunk = lines[: len(envelopes)]
+        chain = _chain_behind(chunk, self.chain)
+        order = None if chain is None or not chunk else self._order_behind(envelopes)
+        if chain is None or order is None or not all(map(_has_form, chunk, envelopes)) or not self._has_content(chunk, envelopes):
+            return 0
+        self._versions.update(order.versions)
+        self._keys |= order.keys
+        self._fences.update(order.fences)
+        self.num_clock_steps += order.num_clock_steps
+        self.chain, self._time_ms = chain, envelopes[-1].t
+        self.position += len(chunk)
+        return len(chunk)
 
     def end_of_segment(self, segment: int, offset: int) -> None:
         """A batch may not go on in the next segment."""
@@ -109,6 +151,57 @@ class Examination:
         self.num_clock_steps += envelope.t < self._time_ms
         self._time_ms = envelope.t
 
+    def _order_behind(self, envelopes: list[Envelope]) -> _Order | None:
+        """What is so behind `envelopes`, whole batches from here on; None if anything is out of order."""
+        known = {} if self._versions is None else self._versions
+        order = _Order()
+        versions, position, time_ms, expected = order.versions, self.position, self._time_ms, (1, 0)
+        stream, version = "", 0
+        for each in envelopes:
+            if expected[0] > expected[1]:
+                stream, expected = each.s, (1, each.b[1])
+                version = versions[stream] if stream in versions else known.get(stream, 0)
+                if not self._may_begin(each, order):
+                    return None
+            if each.q != position or each.v != version or each.b != expected or each.s != stream:
+                return None
+            if (each.k is not None and expected[0] > 1) or (each.m is not None and not self._may_have(each, order)):
+                return None
+            order.num_clock_steps += each.t < time_ms
+            position, time_ms, version = position + 1, each.t, version + 1
+            versions[stream], expected = version, (expected[0] + 1, expected[1])
+        return order if expected[0] > expected[1] else None
+
+    def _may_begin(self, envelope: Envelope, order: _Order) -> bool:
+        """Whether a batch may begin with this size and key."""
+        if envelope.k is None:
+            return envelope.b[1] >= 1
+        key = (envelope.s, envelope.k)
+        is_new = key not in self._keys and key not in order.keys
+        order.keys.add(key)
+        return is_new and envelope.b[1] >= 1
+
+    def _may_have(self, envelope: Envelope, order: _Order) -> bool:
+        """Whether this owner may write behind the last one."""
+        fence = None if envelope.m is None else envelope.m.f
+        if fence is None:
+            return True
+        before = order.fences.get(envelope.s, self._fences.get(envelope.s, 0))
+        order.fences[envelope.s] = max(fence, before)
+        return fence >= before
+
+    def _has_content(self, lines: list[bytes], envelopes: list[Envelope]) -> bool:
+        """Whether every payload is one; the blobs that they name are noted."""
+        for line, each in zip(lines, envelopes, strict=True):
+            if b'"$blob"' in line:
+                return False
+            if self._codec is not None and any(True for _ in self._event_mistakes(self._codec, each, bytes(each.e))):
+                return False
+        for line, each in zip(lines, envelopes, strict=True):
+            if b'"sha256":"' in line:
+                self._note_blobs(bytes(each.e), each.q)
+        return True
+
     def _batch_mistakes(self, envelope: Envelope) -> Iterator[tuple[str, str]]:
         before, (index, size) = self._batch, envelope.b
         expected = (1, size) if before is None else (before.b[0] + 1, before.b[1])
@@ -126,12 +219,15 @@ class Examination:
         if payload.startswith(_SPILL):
             self.num_spilled += 1
             self.named.setdefault(spilled(payload), envelope.q)
-        for num_bytes, sha256 in _BLOB_REF.findall(payload):
-            self.named.setdefault(BlobRef(sha256=sha256.decode(), num_bytes=int(num_bytes)), envelope.q)
+        self._note_blobs(payload, envelope.q)
         if self._is_deep:
             yield from _json_mistakes(payload)
         if self._codec is not None:
             yield from self._event_mistakes(self._codec, envelope, payload)
+
+    def _note_blobs(self, payload: bytes, position: int) -> None:
+        for num_bytes, digest in _BLOB_REF.findall(payload):
+            self.named.setdefault(BlobRef(sha256=digest.decode(), num_bytes=int(num_bytes)), position)
 
     def _event_mistakes(self, codec: Codec, envelope: Envelope, payload: bytes) -> Iterator[tuple[str, str]]:
         name, version = name_and_version(envelope.y)
@@ -161,6 +257,31 @@ def _json_mistakes(payload: bytes) -> Iterator[tuple[str, str]]:
             yield "duplicate_json_key", "has a JSON object with the same key twice"
     except ValueError as error:
         yield "line_damaged", f"has a payload that is no JSON ({error})"
+
+
+def _chain_behind(lines: list[bytes], chain: bytes) -> bytes | None:
+    """Chain hash behind `lines`, which follow `chain`; None if one states another than its own."""
+    for line in lines:
+        chain = sha256(chain + line[51:]).digest()
+        if line[:51] != b'{"c":"' + b2a_base64(chain, newline=False) + b'"':
+            return None
+    return chain
+
+
+def _has_form(line: bytes, envelope: Envelope) -> bool:
+    """Whether `line`, behind its chain hash, is what `rebuild` would make of `envelope`."""
+    if envelope.k is not None or envelope.m is not None:
+        return line[HEAD_BYTES:] == rebuild(envelope) and len(line) <= LINE_MAX_BYTES
+    start = b',"q":%d,"s":"%s","v":%d,"b":[%d,%d],"t":%d,"y":"%s","e":' % (
+        envelope.q,
+        envelope.s.encode(),
+        envelope.v,
+        *envelope.b,
+        envelope.t,
+        envelope.y.encode(),
+    )
+    num_bytes = HEAD_BYTES + len(start) + len(bytes(envelope.e)) + 1
+    return line.startswith(start, HEAD_BYTES) and len(line) == num_bytes <= LINE_MAX_BYTES
 
 
 def _has_twin_keys(payload: bytes) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 from attrs import frozen
 
+from ledger.errors import ProofError
 from ledger.events import LEDGER_STREAM, KeyAdded, KeyRetired, TreeHeadSigned
 from ledger.key_ring import KeyRing
 from ledger.layout import Layout
@@ -75,14 +76,13 @@ class SignedHistory:
             envelope = parse(line)
             decoder = _DECODERS.get(envelope.y)
             event = None if decoder is None or envelope.s != LEDGER_STREAM else decoder.decode(envelope.e)
-        except (msgspec.DecodeError, ValueError):
+            if isinstance(event, TreeHeadSigned):
+                head = TreeHead(origin=self._origin, size=event.size, root=from_base64(event.root, len(EMPTY_ROOT)))
+                self.heads.append(RecordedHead(position=envelope.q, head=head, key_id=event.key_id))
+            else:
+                self.ring = self.ring.after(envelope.q, event)
+        except (msgspec.DecodeError, ValueError, ProofError):
             return  # whoever reads the line says that it is damaged
-        if isinstance(event, TreeHeadSigned):
-            root = EMPTY_ROOT if event.size == 0 else from_base64(event.root, len(EMPTY_ROOT))
-            head = TreeHead(origin=self._origin, size=event.size, root=root)
-            self.heads.append(RecordedHead(position=envelope.q, head=head, key_id=event.key_id))
-        else:
-            self.ring = self.ring.after(envelope.q, event)
 
 
 def _own_lines(data: bytes) -> Iterator[bytes]:
