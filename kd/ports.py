@@ -90,6 +90,10 @@ class Ports:
         """`data` without secrets; what holds none comes back as it is."""
         return data if self.redactor is None else self.redactor.redact(data)[0]
 
+    def has_secret(self, text: str) -> bool:
+        """Whether a part of `text` would be replaced."""
+        return self.redactor is not None and self.redactor.redact_text(text)[1] > 0
+
     def read_bytes(self, blob: BlobRef) -> bytes:
         """The bytes of `blob`, checked against its digest."""
         with self.blobs.open(blob, verify=True) as stream:

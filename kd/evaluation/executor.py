@@ -78,8 +78,7 @@ def _evaluate(work: EvaluateItems, ports: Ports, tell: Tell) -> RecordItem | Non
 
 def _item(work: EvaluateItems, item_id: str, subject: Artifact, answer: Answer, ports: Ports) -> ItemEvaluated:
     transcript = {"schema": "kd.transcript/1", "suite": work.suite, "arm": work.arm, "item_id": item_id, **answer.transcript}
-    said = str(transcript.get("text", "")).encode()
-    if ports.redacted(said) != said:
+    if ports.has_secret(str(transcript.get("text", ""))):
         transcript["output_ids"] = []  # they spell what the text must not say
     text = json.dumps(transcript, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return ItemEvaluated(

@@ -146,8 +146,7 @@ class _Asking:
 
     def _without_secrets(self, answer: TeacherReply) -> TeacherReply:
         """`answer` without the ids of tokens that spell what its text must not say."""
-        text = answer.text.encode(errors="surrogatepass")
-        return answer if self._ports.redacted(text) == text else replace(answer, token_ids=())
+        return replace(answer, token_ids=()) if self._ports.has_secret(answer.text) else answer
 
     async def _watch(self, workers: Sequence[asyncio.Task[None]]) -> None:
         """Notice a stop while replies are awaited; a stop at once cancels them."""

@@ -17,12 +17,13 @@ from kd.evaluation.events import ENTRIES, ItemEvaluated, MeasurementRecorded
 from kd.evaluation.executor import execute
 from kd.evaluation.machine import STAGE
 from kd.evaluation.measures import measure
-from kd.evaluation.states import Completed, Evaluating
+from kd.evaluation.states import Completed, EvaluateItems, Evaluating, Job
 from kd.evidence import Measurement, measurements_from_json
 from kd.models.logit_store import SignalStore, write_signal
 from kd.models.tokenizer import ChatTokenizer
 from kd.ports import Ports
 from kd.stage import Wish
+from ledger.redaction import Redactor
 from tests.evaluation.materials import Materials, make_materials
 from tests.fakes import Teller, make_ports, run_stage
 
@@ -104,6 +105,21 @@ def test_every_item_names_its_subject_and_keeps_its_transcript(
         assert (transcript["suite"], transcript["arm"], transcript["item_id"]) == (item.suite, item.arm, item.item_id)
         if (item.suite, item.arm) in kinds:
             assert item.subject == artifact_of(materials.inputs, kinds[item.suite, item.arm]).digest
+
+
+def test_a_transcript_says_no_secret(ended: tuple[Completed, tuple[Any, ...]], ports: Ports, materials: Materials) -> None:
+    """What a student was made to say is kept without secrets, and so are the ids of the tokens that spell it; the scores stay."""
+    item = next(event for event in ended[1] if isinstance(event, ItemEvaluated) and event.arm == "constrained")
+    secret = json.loads(ports.read_bytes(item.transcript))["text"][-9:]
+    job = Job(config=CONFIG, inputs=materials.inputs, seed=3)
+    work = EvaluateItems(job=job, suite="tool_use", arm="constrained", item_ids=(item.item_id,))
+    command = execute(work, replace(ports, redactor=Redactor({"A": secret})), Teller(STAGE))
+    assert isinstance(command, RecordItem)
+    transcript = json.loads(ports.read_bytes(command.item.transcript))
+    assert transcript["text"].endswith("[redacted:A]")
+    assert transcript["output_ids"] == []
+    assert secret not in json.dumps(transcript, ensure_ascii=False)
+    assert command.item.scores == item.scores
 
 
 def test_a_second_run_gives_the_same_items(ended: tuple[Completed, tuple[Any, ...]], ports: Ports, materials: Materials) -> None:
