@@ -25,16 +25,26 @@ _ACTIONS: dict[str, tuple[Severity, str]] = {
     "genesis_mismatch": ("error", "restore LEDGER.json and the first segment from a backup"),
     "segment_missing": ("error", "restore the segment from a backup"),
     "segment_digest": ("error", "restore the segment from a backup"),
+    "head_signature": ("error", "restore tree_head from a backup, or sign a new head with a key that counts"),
+    "head_root": ("error", "restore the ledger from a backup"),
+    "head_ahead": ("error", "restore the ledger from a backup"),
+    "head_rolled_back": ("error", "restore the ledger from a backup"),
     "blob_missing": ("error", "restore the blob from a backup, or run the work that made it again"),
     "blob_damaged": ("error", "restore the blob from a backup, or run the work that made it again"),
     "undecodable_event": ("error", "read it with the version of the program that wrote it"),
     "duplicate_json_key": ("error", "restore the segment from a backup"),
     "torn_tail": ("warning", "open the ledger for writing, or repair it: it goes to quarantine"),
-    "poisoned": ("warning", "see to the disk, restart the machine and open the ledger again"),
+    "poisoned": ("warning", "see to the disk, then restart the machine and open the ledger again, or repair it"),
     "unknown_event": ("warning", "read it with the version of the program that wrote it"),
     "unknown_field": ("warning", "read it with the version of the program that wrote it"),
+    "tile_mismatch": ("warning", "nothing: they are made again when they are needed; a repair does it now"),
+    "key_permissions": ("warning", "make the key private, or make a new one and retire the old"),
+    "unpinned_key": ("warning", "trust the key, if whoever made the ledger gave it to you"),
+    "index_stale": ("warning", "nothing: it is made anew where it is used; index.sqlite may be removed at any time"),
+    "no_head": ("warning", "sign one"),
     "clock_stepped_back": ("note", "nothing: the order is that of the positions"),
     "unreferenced_blob": ("note", "nothing: no record names them"),
+    "released_blob": ("note", "nothing: a record says that they are needed no more"),
     "quarantine_present": ("note", "nothing: these bytes were never acknowledged"),
     "spilled_payload": ("note", "nothing: these payloads are in blobs"),
     "summary_missing": ("note", "nothing: all segments are read instead"),
@@ -64,6 +74,10 @@ class FsckReport:
     """Number of records that were seen."""
     chain: str
     """Chain hash of the last of them."""
+    root: str | None
+    """Base64 of the Merkle root over them; None if not all of them were read."""
+    head: int | None
+    """Number of records that the latest tree head signs; None if there is none."""
     num_segments: int
     findings: tuple[Finding, ...]
     """Worst first, then in the order of the files."""
@@ -86,6 +100,8 @@ class FsckReport:
             "exit": self.exit,
             "size": self.size,
             "chain": self.chain,
+            "root": self.root,
+            "head": self.head,
             "num_segments": self.num_segments,
             "findings": [asdict(finding) for finding in self.findings],
             "seconds": self.seconds,

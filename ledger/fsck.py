@@ -2,16 +2,20 @@
 
 `quick`  the open segment and how it is linked to the one before
 `full`   every line, segment digest and named blob
-`deep`   the same, with every blob hashed, every payload read by the strict path, and JSON keys compared
+`deep`   the same, with every blob hashed, every payload read by the strict path, JSON keys compared, and stored
+         states of projections folded again
 
 Nothing is changed unless a repair is asked for; a repair moves bytes to quarantine and records that it did.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +26,28 @@ from ledger.blobs import Blobs
 from ledger.chain import chain_bytes, chain_text
 from ledger.clock import SystemClock
 from ledger.codec import Codec
+from ledger.collection import Needs
 from ledger.disk import Disk
-from ledger.errors import BlobDamagedError, BlobMissingError, CorruptError, IntegrityError, TamperedError
+from ledger.errors import BlobDamagedError, BlobMissingError, CorruptError, IntegrityError, TamperedError, WriteError
 from ledger.examination import Examination
 from ledger.findings import Depth, Finding, FsckReport, finding, worst_first
+from ledger.head_examination import HeadExamination, Trust
+from ledger.index_check import index_findings
 from ledger.layout import Identity, Layout, segment_name
+from ledger.mark_repair import repair_mark
 from ledger.opening import check_identity, open_ledger
 from ledger.places import opened_segment, start_of
+from ledger.projection import Projection
 from ledger.record import BlobRef, Cursor
 from ledger.recovery import judge, num_records_lost
 from ledger.registry import Registry
 from ledger.segment_writer import SegmentWriter
 from ledger.settings import LedgerSettings
+from ledger.tree_head import to_base64
 
 __all__ = ["check_ledger"]
+
+_CHUNK_RECORDS = 4_096
 
 
 def check_ledger(
@@ -45,25 +57,39 @@ def check_ledger(
     registry: Registry | None = None,
     repair: bool = False,
     accept_loss: int | None = None,
+    trust: Trust | None = None,
+    projections: Sequence[Projection[Any]] = (),
 ) -> FsckReport:
     """What is wrong with the ledger at `path`; with a `registry` its events are decoded too.
 
     `repair` moves a torn tail to quarantine, and with `accept_loss` also damage at the end of the last segment, if it
-    costs exactly that many records. Raises NotALedgerError or FormatVersionError.
+    costs exactly that many records; it makes tiles again that are not right. `trust` tells which keys and heads are known
+    from elsewhere; `projections` are folded again by the deep examination. Raises NotALedgerError or FormatVersionError.
     """
     started = time.perf_counter()
     layout = Layout(Path(path))
     identity = layout.read_identity()
     if repair:
         _repair(layout, identity, accept_loss)
-    check = _Check(layout, identity, depth, None if registry is None else Codec(registry))
+    heads = HeadExamination(layout, identity, Trust() if trust is None else trust, with_lines=depth != "quick")
+    check = _Check(layout, identity, depth, None if registry is None else Codec(registry), heads)
     check.run()
+    if repair and heads.head is not None and any(each.code == "tile_mismatch" for each in heads.findings):
+        with contextlib.suppress(IntegrityError, WriteError), open_ledger(layout.root, registry=Registry(())) as store:
+            store.rebuild_tiles(heads.head)
+            return check_ledger(path, depth, registry=registry, projections=projections, trust=trust)
+    found = [*check.findings, *check.examination.findings, *heads.findings]
+    if depth != "quick" and not any(each.severity == "error" for each in found):
+        stored = projections if depth == "deep" else ()
+        found += index_findings(layout, identity.origin, Registry(()) if registry is None else registry, stored)
     return FsckReport(
         depth=depth,
         size=check.examination.position,
         chain=chain_text(check.examination.chain),
+        root=None if heads.root is None else to_base64(heads.root),
+        head=None if heads.head is None else heads.head.size,
         num_segments=len(check.segments),
-        findings=worst_first([*check.findings, *check.examination.findings]),
+        findings=worst_first(found),
         seconds=time.perf_counter() - started,
     )
 
@@ -80,20 +106,22 @@ def _repair(layout: Layout, identity: Identity, accept_loss: int | None) -> None
             finally:
                 writer.syncer.stop()
                 writer.close()
+        repair_mark(layout, identity.origin, Disk())
         open_ledger(layout.root, registry=registry).close()
-    except IntegrityError:
+    except (IntegrityError, WriteError):
         pass
 
 
 class _Check:
     """One examination from its first to its last file."""
 
-    def __init__(self, layout: Layout, identity: Identity, depth: Depth, codec: Codec | None) -> None:
+    def __init__(self, layout: Layout, identity: Identity, depth: Depth, codec: Codec | None, heads: HeadExamination) -> None:
         self.findings: list[Finding] = []
         self.segments: list[int] = []
         self._layout = layout
         self._identity = identity
         self._depth = depth
+        self._heads = heads
         self._blobs = Blobs(layout.blobs)
         genesis = Cursor.genesis(identity.origin)
         self.examination = Examination(chain_bytes(genesis.chain), 0, blobs=self._blobs, codec=codec, is_deep=depth == "deep")
@@ -115,6 +143,7 @@ class _Check:
             self._start_at_last()
         for segment in self.segments[-1:] if self._depth == "quick" else self.segments:
             self._segment(segment)
+        self._heads.finish(self.examination.position)
         if self._depth != "quick":
             self._named_blobs()
         self._notes()
@@ -135,7 +164,14 @@ class _Check:
         examination, num_before = self.examination, len(self.examination.findings)
         offset, good, is_whole = 0, self._place(segment, 0), True
         end = data.rfind(b"\n") + 1
-        for line in data[:end].split(b"\n")[:-1]:
+        lines = data[:end].split(b"\n")[:-1]
+        if self._depth != "quick":
+            self._heads.take(lines)
+        num_clean = self._clean_lines(lines)
+        if num_clean:
+            offset = sum(map(len, lines[:num_clean])) + num_clean
+            good = self._place(segment, offset)
+        for line in lines[num_clean:]:
             num_findings = len(examination.findings)
             examination.take(line, segment, offset)
             offset += len(line) + 1
@@ -150,6 +186,13 @@ class _Check:
             self._tail(data[good.offset :], good)
         else:
             self._offer_loss(num_before, num_records_lost(data[good.offset :]))
+
+    def _clean_lines(self, lines: list[bytes]) -> int:
+        """Number of the first of `lines` with which nothing is wrong; they are taken."""
+        num_clean = 0
+        while num_taken := self.examination.take_clean(lines[num_clean : num_clean + _CHUNK_RECORDS]):
+            num_clean += num_taken
+        return num_clean
 
     def _place(self, segment: int, offset: int) -> Place:
         return Place(segment, offset, self.examination.position, self.examination.chain)
@@ -189,14 +232,28 @@ class _Check:
             self._add("summary_missing", f"The summary of the segments before {segment_name(segment)} is not there.", segment)
 
     def _named_blobs(self) -> None:
+        num_released = 0
         for ref, position in self.examination.named.items():
             if ref in self._missing_summaries:
                 continue
             try:
                 self._blobs.open(ref, verify=self._depth == "deep").close()
             except (BlobMissingError, BlobDamagedError) as error:
+                if isinstance(error, BlobMissingError) and self._needs.is_released(ref.sha256):
+                    num_released += 1
+                    continue
                 code = "blob_missing" if isinstance(error, BlobMissingError) else "blob_damaged"
                 self.findings.append(finding(code, str(error), position=position))
+        if num_released:
+            self._add("released_blob", f"{num_released} blobs are gone after a record released them.")
+
+    @cached_property
+    def _needs(self) -> Needs:
+        """What the lines say of blobs; read again only where a blob is missing."""
+        needs = Needs()
+        for segment in self.segments:
+            needs.learn(self._layout.segment(segment).read_bytes().split(b"\n")[:-1])
+        return needs
 
     def _notes(self) -> None:
         examination = self.examination

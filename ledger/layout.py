@@ -4,9 +4,10 @@ LEDGER.json   {"format":1,"origin":…,"created_ms":…,"vkey":…|null}: create
 lock          what writers lock; empty, or one line "io-error OFFSET ERRNO MS BOOT_ID" after a failed sync
 seg/          00000000.jsonl …; all but the highest are sealed and read-only
 blobs/        sha256/ab/<64 hex>, and new/ for blobs under construction
-own/          <run>.lock, held by the process that owns a run; tree.lock, held by the one that signs
+own/          <run>.lock, held by the process that owns a run; tree.lock, held by the one that signs; index.lock
 tree_head     the latest signed note over the records
 tile/         the Merkle tree as tlog-tiles; can be made again
+index.sqlite  places in the segments and states of projections; can be thrown away
 quarantine/   bytes that a dead writer left behind the last complete batch
 """
 
@@ -85,6 +86,14 @@ class Layout:
     @property
     def tree_lock(self) -> Path:
         return self.root / "own" / "tree.lock"
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index.sqlite"
+
+    @property
+    def index_lock(self) -> Path:
+        return self.root / "own" / "index.lock"
 
     def owner_lock(self, run: str) -> Path:
         return self.root / "own" / f"{run}.lock"

@@ -70,20 +70,25 @@ class Places:
         self._mutex = threading.Lock()
 
     def note(self, place: Place) -> None:
-        """Remember `place`, which has been reached, if none is known near it."""
+        """Remember `place`, which has been reached, if it is the first known of its thousand positions."""
         thousand = place.position // MARK_RECORDS
-        if thousand not in self._marks:
-            with self._mutex:
-                if thousand not in self._marks:
-                    self._marks[thousand] = place
-                    bisect.insort(self._thousands, thousand)
+        known = self._marks.get(thousand)
+        if known is not None and known.position <= place.position:
+            return
+        with self._mutex:
+            if thousand not in self._marks:
+                bisect.insort(self._thousands, thousand)
+            elif self._marks[thousand].position <= place.position:
+                return  # another thread was first
+            self._marks[thousand] = place
 
     def learn(self, start: Place, lines: Lines) -> None:
         """Remember every thousandth position of whole batches at `start`, or the start of the next batch."""
         self.note(start)
         first, done, offset = start.position, 0, start.offset
         for thousand in range(-(-first // MARK_RECORDS), (first + len(lines) - 1) // MARK_RECORDS + 1):
-            if thousand in self._marks:
+            known = self._marks.get(thousand)
+            if known is not None and known.position <= max(thousand * MARK_RECORDS, first):
                 continue
             index = max(thousand * MARK_RECORDS - first, done)
             while index < len(lines) and lines[index][1].b[0] > 1:

@@ -1,0 +1,134 @@
+"""The short ways of reading hand out what the long ones do, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.batches import Place, complete_batches, scan_batches
+from ledger.chain import chain_bytes
+from ledger.errors import CorruptError
+from ledger.layout import Layout
+from ledger.opening import open_ledger
+from ledger.places import start_of
+from ledger.record import Cursor, Record
+from ledger.sealed import SealedSegments
+from ledger.segments import FileStore
+from ledger.settings import LedgerSettings
+from ledger.store import MemoryStore
+from tests.ledger.examples import ORIGIN, REGISTRY, fill, new_ledger
+
+_SMALL = LedgerSettings(segment_max_bytes=3_000, read_chunk_bytes=1_000)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """A closed ledger of several segments."""
+    with new_ledger(tmp_path, _SMALL) as store:
+        fill(store, 30)
+    return store.path
+
+
+def _opened(ledger: Path) -> FileStore:
+    return open_ledger(ledger, registry=REGISTRY, settings=_SMALL, write=False)
+
+
+def _followed(store: FileStore) -> list[Record]:
+    """All records by way of a tail, which reads sealed segments by their digest."""
+    records: list[Record] = []
+    with closing(store.tail(Cursor.genesis(ORIGIN))) as tail:
+        while new := tail.read():
+            records += new
+    return records
+
+
+def _change(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert len(old) == len(new)
+    assert old in data
+    path.chmod(0o644)
+    path.write_bytes(data.replace(old, new, 1))
+
+
+def _vouched(ledger: Path, segment: int, sealed: SealedSegments | None = None, offset: int = 0) -> bool:
+    layout = Layout(ledger)
+    start = start_of(layout, ORIGIN, segment)
+    file = os.open(layout.segment(segment), os.O_RDONLY)
+    try:
+        return (sealed or SealedSegments(layout)).vouch(file, Place(segment, offset, start.position, start.chain))
+    finally:
+        os.close(file)
+
+
+def test_a_sealed_segment_is_vouched_for_and_the_open_one_is_not(ledger: Path) -> None:
+    """Only what the next segment names can be verified whole."""
+    *sealed, last = Layout(ledger).segment_numbers()
+    assert all(_vouched(ledger, segment) for segment in sealed)
+    assert not _vouched(ledger, last)
+
+
+def test_reading_from_the_middle_asks_for_no_digest(ledger: Path) -> None:
+    """A reader that begins inside a segment links the rest, unless the segment is known to be whole."""
+    sealed = SealedSegments(Layout(ledger))
+    assert not _vouched(ledger, 1, sealed, offset=9)
+    assert _vouched(ledger, 1, sealed)
+    assert _vouched(ledger, 1, sealed, offset=9)
+
+
+def test_an_altered_segment_is_read_link_by_link(ledger: Path) -> None:
+    """Its first bad line is named, also if the handle has found the segment whole before."""
+    with _opened(ledger) as store:
+        before = _followed(store)
+        bad = next(record for record in before if record.position > before[-1].position // 2 and b'"step"' in record.line)
+        path = next(path for path in Layout(ledger).segments.iterdir() if bad.line in path.read_bytes())
+        _change(path, bad.line, bad.line.replace(b'"step"', b'"stop"'))
+        with pytest.raises(CorruptError) as caught:
+            _followed(store)
+    assert (caught.value.segment, caught.value.position) == (path.name, bad.position)
+
+
+def test_a_digest_that_is_no_link_of_the_chain_vouches_for_nothing(ledger: Path) -> None:
+    """An altered segment whose new digest was put into the next one's first record is found at its altered line."""
+    layout = Layout(ledger)
+    with _opened(ledger) as store:
+        opened = next(store.scan(names="ledger.segment_opened"))
+    name = opened.line.index(b'"sha256":"') + len(b'"sha256":"')
+    digest = opened.line[name : name + 64]
+    _change(layout.segment(1), digest, digest[::-1])
+    assert not _vouched(ledger, 0)
+    with _opened(ledger) as store, pytest.raises(CorruptError) as caught:
+        _followed(store)
+    assert caught.value.position == opened.position
+
+
+@given(data=st.data())
+def test_the_fast_way_agrees_with_the_careful_one(data: st.DataObject) -> None:
+    """Whatever is done to the bytes, the fast scan gives a prefix of the careful one's batches, or nothing."""
+    whole, start = _EXAMPLE
+    changed = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    for _ in range(data.draw(st.integers(0, 2)) if changed else 0):
+        changed[data.draw(st.integers(0, len(changed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    fast, careful = complete_batches(bytes(changed), start), scan_batches(bytes(changed), start)
+    if fast is not None:
+        lines, end = fast
+        assert lines == careful.complete[: len(lines)]
+        assert end.position == start.position + len(lines)
+        assert end.chain == chain_bytes(lines[-1][1].c)
+        assert whole[: end.offset] == bytes(changed[: end.offset])
+    else:
+        assert bytes(changed) != whole
+
+
+def _example() -> tuple[bytes, Place]:
+    """The bytes of twelve batches of one to three lines, and the place they stand at."""
+    store = MemoryStore(REGISTRY, origin=ORIGIN)
+    fill(store, 12)  # type: ignore[arg-type]  # any store will do
+    return b"".join(line + b"\n" for line in store.lines()), Place(0, 0, 0, chain_bytes(Cursor.genesis(ORIGIN).chain))
+
+
+_EXAMPLE = _example()
