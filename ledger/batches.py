@@ -32,9 +32,8 @@ _NUM_SHORT_READS = 3
 _SEALED_BYTES = _SEALED.encode()
 
 
-@frozen
-class Place:
-    """A byte of a segment file, with what lies before it."""
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """A byte of a segment file, with what lies before it; a struct, since every append makes one."""
 
     segment: int
     offset: int
@@ -257,12 +256,11 @@ class BatchReader:
         file = self._open()
         if file is None:
             return b""
-        data = _read(file, size, self.place.offset)
-        if not data:
-            found = os.fstat(file).st_size
-            if found < self.place.offset:
-                raise TamperedError(f"{segment_name(self.place.segment)} has {found} bytes, but {self.place.offset} were read before")
-        return data
+        num_new = os.lseek(file, 0, os.SEEK_END) - self.place.offset
+        if num_new < 0:
+            found = self.place.offset + num_new
+            raise TamperedError(f"{segment_name(self.place.segment)} has {found} bytes, but {self.place.offset} were read before")
+        return _read(file, min(size, num_new), self.place.offset) if num_new else b""
 
     def _open(self) -> int | None:
         if self._file is None:

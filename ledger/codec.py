@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, cast, get_args, get_type_hints
 
 import attrs
 import msgspec
-from attrs import frozen
 
 from ledger.errors import EncodeError, PayloadError, UnregisteredEventError, UpcastError
 from ledger.events import LEDGER_ENTRIES
@@ -32,9 +32,8 @@ _LONG_NUMBER = re.compile(rb"[0-9]{16}")
 _SPILLED = b'{"$blob":"'
 
 
-@frozen(kw_only=True)
-class Encoded:
-    """An event ready to be put into a line."""
+class Encoded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event ready to be put into a line; a struct, since every append makes one."""
 
     entry: Entry
     payload: bytes
@@ -53,6 +52,7 @@ class Codec:
         self._by_name = {entry.name: entry for entry in whole.entries}
         self._with_blobs = {entry.cls for entry in whole.entries if _mentions(entry.cls, {BlobRef}, set())}
         self._with_texts = {entry.cls for entry in whole.entries if _mentions(entry.cls, {str, Any, object}, set())}
+        self._integers = {entry.cls: _integers_of(entry.cls) for entry in whole.entries}
         self._decoders: dict[str, msgspec.json.Decoder[object]] = {entry.name: msgspec.json.Decoder(entry.cls) for entry in whole.entries}
 
     def encode(self, event: object) -> Encoded:
@@ -67,7 +67,11 @@ class Codec:
             raise EncodeError(f"{entry.name} cannot be written as JSON: {error}. Give it plain values.") from error
         if b"null" in payload:  # msgspec writes NaN and infinities as null without a word
             payload = _ENCODER.encode(_spelled_out(event))
-        if _LONG_NUMBER.search(payload) is not None:
+        integers = self._integers[cls]
+        if integers is None:
+            if _LONG_NUMBER.search(payload) is not None:
+                _check_integers(event, entry.name)
+        elif (found := integers(event)) and not -_MAX_INTEGER <= min(found) <= max(found) <= _MAX_INTEGER:
             _check_integers(event, entry.name)
         blobs = tuple(_blobs(event)) if cls in self._with_blobs else ()
         return Encoded(entry=entry, payload=payload, blobs=blobs)
@@ -196,6 +200,17 @@ def _parts(value: Any) -> tuple[list[str] | None, list[Any]] | None:
 
 def _class_of(value: object) -> type[Any]:
     return type(value)
+
+
+def _integers_of(cls: type[Any]) -> Callable[[object], tuple[int, ...]] | None:
+    """What takes the integers out of an event whose own fields alone hold any; None where they may lie deeper."""
+    hints = get_type_hints(cls)
+    names = [attribute.name for attribute in attrs.fields(cls) if hints[attribute.name] is int]
+    if any(_mentions(hint, {int, Any, object}, set()) for hint in hints.values() if hint is not int):
+        return None
+    if len(names) < 2:
+        return lambda event: tuple(getattr(event, name) for name in names)
+    return attrgetter(*names)
 
 
 def _field_names(kind: Any, seen: set[Any]) -> set[str]:

@@ -51,7 +51,7 @@ class KeyedBatch:
             version=self.version,
             chain=self.chain,
             is_duplicate=True,
-            is_durable=True,
+            is_durable=False,
         )
 
 
@@ -94,14 +94,15 @@ class Journal:
             last = batches[-1][1]
             self.position, self.chain = last.q + 1, chain_bytes(last.c)
 
-    def appended(self, batch: Batch, stream: str, key: str | None, names: tuple[str, ...], segment: int) -> Appended:
+    def appended(self, batch: Batch, stream: str, key: str | None, events: Sequence[Encoded], segment: int) -> Appended:
         """Learn from lines that this writer has just put into `segment`."""
         self._head(stream, segment).version = batch.version
         chain = chain_text(batch.chain)
         if key is not None and stream in self._keys:
+            names = tuple(event.entry.name for event in events)
             self._keys[stream][key] = KeyedBatch(batch.first, names, batch.version, chain)
         self.position, self.chain = batch.last + 1, batch.chain
-        return Appended(first=batch.first, last=batch.last, version=batch.version, chain=chain, is_duplicate=False, is_durable=True)
+        return Appended(first=batch.first, last=batch.last, version=batch.version, chain=chain, is_duplicate=False, is_durable=False)
 
     def knows_keys(self, stream: str) -> bool:
         """Whether every key of `stream` is known here."""

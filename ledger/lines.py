@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import msgspec
-from attrs import frozen
 
 from ledger.chain import HEAD_BYTES, head, link
 from ledger.codec import Codec, Encoded, ReadBlob
@@ -76,9 +75,8 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
         return name_and_version(self.y)[0]
 
 
-@frozen(kw_only=True)
-class Batch:
-    """Lines to be written together."""
+class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Lines to be written together; a struct, since every append makes one."""
 
     data: bytes
     """All lines, each with its line feed."""
@@ -105,6 +103,7 @@ def name_and_version(written: str) -> tuple[str, int]:
     return name, int(number)
 
 
+@lru_cache(maxsize=4096)
 def check_stream(stream: str) -> None:
     """Raises ValueError unless `stream` can name a stream."""
     if _STREAM.fullmatch(stream) is None or len(stream) > _STREAM_MAX_BYTES:

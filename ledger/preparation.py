@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 from attrs import evolve as replace
-from attrs import frozen
 
 from ledger.codec import Codec, Encoded
 from ledger.errors import BatchTooLargeError, EncodeError, PayloadTooLargeError
@@ -19,12 +19,10 @@ from ledger.settings import SPILL_BYTES, LedgerSettings
 __all__ = ["Prepared", "prepare"]
 
 
-@frozen(kw_only=True)
-class Prepared:
-    """A batch that only needs its place."""
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that only needs its place; a struct, since every append makes one."""
 
     events: tuple[Encoded, ...]
-    names: tuple[str, ...]
     meta: bytes
     blobs: tuple[BlobRef, ...]
     """All blobs that must be there."""
@@ -53,26 +51,35 @@ def prepare(
         raise ValueError("An append needs at least one event.")
     if len(events) > settings.batch_max_records:
         raise BatchTooLargeError(f"The batch has {len(events)} events, expected at most {settings.batch_max_records}: append it in parts.")
-    encoded = tuple(codec.encode(event) for event in events)
+    encoded = [codec.encode(event) for event in events]
+    fence = _fence(guards) if guards else None
     if redactor is not None:
         _check_name(redactor, stream, key)
         actor, num_in_actor = redactor.redact_text(meta.actor or "")
         meta = replace(meta, actor=actor) if num_in_actor else meta
-        encoded = tuple(_redact(event, codec, redactor, meta, _fence(guards), num_in_actor) for event in encoded)
-    encoded = tuple(_spill(event, settings, put_blob) for event in encoded)
-    num_bytes = sum(len(each.payload) for each in encoded)
+        encoded = [_redact(event, codec, redactor, meta, fence, num_in_actor) for event in encoded]
+    is_reserved = stream == LEDGER_STREAM or stream.startswith(OWNER_STREAMS)
+    is_transition, is_redacted, num_bytes = durability is Durability.TRANSITION, False, 0
+    blobs: tuple[BlobRef, ...] = ()
+    for index, event in enumerate(encoded):
+        if len(event.payload) > SPILL_BYTES:
+            event = encoded[index] = _spill(event, settings, put_blob)
+        if event.entry.name.startswith("ledger.") != is_reserved:
+            raise ValueError(
+                f"{event.entry.name} cannot go to stream {stream!r}: the ledger keeps 'ledger' and 'own/...' for its own events."
+            )
+        is_transition = is_transition or event.entry.durability is Durability.TRANSITION
+        is_redacted = is_redacted or event.num_redactions > 0
+        num_bytes += len(event.payload)
+        blobs += event.blobs
     if num_bytes > settings.batch_max_bytes:
         raise BatchTooLargeError(f"The batch has {num_bytes} bytes, expected at most {settings.batch_max_bytes}: append it in parts.")
-    names = tuple(each.entry.name for each in encoded)
-    _check_reserved(stream, names)
-    is_transition = durability is Durability.TRANSITION or any(each.entry.durability is Durability.TRANSITION for each in encoded)
     return Prepared(
-        events=encoded,
-        names=names,
-        meta=meta_bytes(meta, _fence(guards)),
-        blobs=tuple(ref for each in encoded for ref in each.blobs),
+        events=tuple(encoded),
+        meta=meta_bytes(meta, fence),
+        blobs=blobs,
         durability=Durability.TRANSITION if is_transition else Durability.METRIC,
-        is_redacted=any(each.num_redactions for each in encoded),
+        is_redacted=is_redacted,
     )
 
 
@@ -88,7 +95,7 @@ def _redact(event: Encoded, codec: Codec, redactor: Redactor, meta: Meta, fence:
     if num_found + num_in_actor == 0:
         return event
     num_redactions = num_found + num_in_actor
-    return replace(event, payload=payload, num_redactions=num_found, meta=meta_bytes(meta, fence, num_redactions))
+    return msgspec.structs.replace(event, payload=payload, num_redactions=num_found, meta=meta_bytes(meta, fence, num_redactions))
 
 
 def _check_name(redactor: Redactor, stream: str, key: str | None) -> None:
@@ -105,16 +112,8 @@ def _spill(event: Encoded, settings: LedgerSettings, put_blob: Callable[[bytes],
         raise PayloadTooLargeError(event.entry.name, num_bytes, settings.payload_max_bytes)
     ref = put_blob(event.payload)
     payload = b'{"$blob":"%s","num_bytes":%d}' % (ref.sha256.encode(), ref.num_bytes)
-    return replace(event, payload=payload, blobs=(*event.blobs, ref))
+    return msgspec.structs.replace(event, payload=payload, blobs=(*event.blobs, ref))
 
 
 def _fence(guards: Sequence[Guard]) -> int | None:
     return next((guard.version for guard in guards if guard.stream.startswith(OWNER_STREAMS)), None)
-
-
-def _check_reserved(stream: str, names: Sequence[str]) -> None:
-    """Raises ValueError unless the ledger's own events, and they alone, go to the streams `ledger` and `own/…`."""
-    is_reserved = stream == LEDGER_STREAM or stream.startswith(OWNER_STREAMS)
-    for name in names:
-        if name.startswith("ledger.") != is_reserved:
-            raise ValueError(f"{name} cannot go to stream {stream!r}: the ledger keeps 'ledger' and 'own/...' for its own events.")

@@ -55,9 +55,11 @@ class Meta:
     num_redactions: int | None = None
 
 
-@frozen(kw_only=True)
-class Appended:
-    """The answer to an append: positions of the first and last record, and the stream's version after them."""
+class Appended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The answer to an append: positions of the first and last record, and the stream's version after them.
+
+    A msgspec struct, like everything that each append makes: it takes a third of the time.
+    """
 
     first: int
     last: int

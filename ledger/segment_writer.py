@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from types import TracebackType
 from typing import Literal
 
 from ledger.batches import BatchReader, Place
@@ -70,32 +70,37 @@ class SegmentWriter:
         """Whether a failed sync, of any process, forbids writing."""
         return self._lock.is_marked
 
-    @contextmanager
-    def write_lock(self) -> Generator[None, None, None]:
+    def __enter__(self) -> None:
         """Be the only writer of all processes; caught up, with what a dead writer left undone put right."""
-        try:
+        if not self._lock.try_acquire():
+            self.catch_up()  # while others write, so that less is left to do when it is our turn
             self._lock.acquire()
+        try:
             if self._lock.is_marked:
                 raise PoisonedError(
                     f"A sync failed earlier ({self._lock.mark}), so nothing more is appended: "
                     "see to the disk, restart the machine and open the ledger again."
                 )
-            if not self._is_current():
-                self.catch_up(is_locked=True)
-                self._finish()
-            yield
-        finally:
+            size = self._size()
+            if size != self.place.offset:
+                self.catch_up(is_locked=True, size=size)
+                if size != self.place.offset or self._segment != self.place.segment:
+                    self._finish()
+        except BaseException:
             self._lock.release()
+            raise
 
-    def catch_up(self, *, is_locked: bool = False) -> None:
-        """Learn what others have appended."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.release()
+
+    def catch_up(self, *, is_locked: bool = False, size: int = -1) -> None:
+        """Learn what others have appended, up to the end, or to `size` bytes of the segment appended to."""
         if self._is_stale:
             self.reader.close()
             self.journal, self.reader = self._load()
         read = self.reader.read_locked if is_locked else self.reader.read
         self._is_stale = True
-        while True:
-            start = self.reader.place
+        while (start := self.reader.place).offset != size or start.segment != self._segment:
             lines = read()
             if not lines:
                 break
@@ -109,14 +114,14 @@ class SegmentWriter:
             self._finish()
         return self._put(events, stream, key, meta)
 
-    def _is_current(self) -> bool:
-        """Whether nothing was written since this handle last looked."""
+    def _size(self) -> int:
+        """Bytes of the segment appended to; -1 if it is not the one read from."""
         if self._is_stale or self._segment != self.place.segment:
-            return False
+            return -1
         found = os.fstat(self._descriptor)
         if found.st_size < self.place.offset or found.st_nlink == 0:
             raise TamperedError(f"{segment_name(self._segment)} was removed or cut below what was read from it")
-        return found.st_size == self.place.offset
+        return found.st_size
 
     def clear_old_mark(self) -> None:
         """Take away the mark of a sync that failed before the machine was last started, if what is there verifies."""
@@ -250,23 +255,24 @@ class SegmentWriter:
         )
 
     def _put(self, events: Sequence[Encoded], stream: str, key: str | None = None, meta: bytes = b"", *, is_seal: bool = False) -> Appended:
-        batch = self._build(events, stream, key, meta)
-        self._write(batch, stream)
+        batch, offset = self._build(events, stream, key, meta), self.place.offset
+        self._write(batch, offset, stream)
         self._is_stale = True
-        self.reader.place = Place(self._segment, self.place.offset + len(batch.data), batch.last + 1, batch.chain)
-        appended = self.journal.appended(batch, stream, key, tuple(event.entry.name for event in events), self._segment)
+        self.reader.place = Place(self._segment, offset + len(batch.data), batch.last + 1, batch.chain)
+        appended = self.journal.appended(batch, stream, key, events, self._segment)
         if is_seal:
             self.reader.end_segment()  # whatever interrupts this, nothing is ever put behind a seal
         self._is_stale = False
         return appended
 
-    def _write(self, batch: Batch, stream: str) -> None:
-        """Write all of `batch` behind the last one, or nothing of it."""
-        offset, data, taken = self.place.offset, memoryview(batch.data), 0
+    def _write(self, batch: Batch, offset: int, stream: str) -> None:
+        """Write all of `batch` at `offset`, behind the last one, or nothing of it."""
+        data = batch.data
         try:
+            taken = self._disk.write(self._descriptor, data)
             while taken < len(data):
-                taken += self._disk.write(self._descriptor, data[taken:])
-            if os.fstat(self._descriptor).st_size != offset + taken:
+                taken += self._disk.write(self._descriptor, memoryview(data)[taken:])
+            if os.lseek(self._descriptor, 0, os.SEEK_END) != offset + taken:
                 raise WriteError(
                     f"{segment_name(self._segment)} has another size than what was written to it: something else writes there."
                 )

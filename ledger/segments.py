@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from attrs import evolve as replace
+from msgspec import structs
 
 from ledger.batches import BatchReader, Lines, Place
 from ledger.blobs import Blobs
@@ -108,7 +108,8 @@ class FileStore:
         meta: Meta = NO_META,
         durability: Durability | None = None,
     ) -> Appended:
-        self._check_writable()
+        if self._closed_because or not self._can_write:
+            self._check_writable()
         ready = prepare(
             self._codec,
             self._settings,
@@ -122,9 +123,10 @@ class FileStore:
             redactor=self.redactor,
         )
         with self._mutex:
-            self._check_writable()
+            if self._closed_because:
+                self._check_writable()
             self._learn_keys(stream, key)
-            with self._writer.write_lock():
+            with self._writer:
                 self._learn_keys(stream, key)  # a failure to catch up makes it all be read anew
                 appended = self._append_locked(stream, ready, expected, key, guards)
             self._places.note(self._writer.place)
@@ -132,9 +134,9 @@ class FileStore:
         self._heads.appended(appended.last + 1)
         if ready.durability is Durability.TRANSITION:
             self._writer.syncer.wait(ticket)
-            return appended
+            return structs.replace(appended, is_durable=True)
         self._writer.syncer.soon()
-        return replace(appended, is_durable=False)
+        return appended
 
     async def append_async(
         self,
@@ -218,8 +220,8 @@ class FileStore:
         self._check_writable()
         self._heads.rebuild_tiles(head)
 
-    def use_places(self, hints: PlaceHints) -> None:
-        """Begin reading at places that `hints` knows; each is held against the segment first."""
+    def use_places(self, hints: PlaceHints | None) -> None:
+        """Begin reading at places that `hints` knows, if any; each is held against the segment first."""
         with self._mutex:
             self._places.hints = hints
 
@@ -237,7 +239,7 @@ class FileStore:
         """Nobody appends, in this process or another, while this is held; all that was appended before is known."""
         with self._mutex:
             self._check_writable()
-            with self._writer.write_lock():
+            with self._writer:
                 yield
 
     def close(self) -> None:
@@ -291,7 +293,7 @@ class FileStore:
             if not self.blobs.has(ref):
                 raise BlobMissingError(ref.sha256)
         appended = self._writer.append(ready.events, stream, key, ready.meta)
-        return replace(appended, is_redacted=True) if ready.is_redacted else appended
+        return structs.replace(appended, is_redacted=True) if ready.is_redacted else appended
 
     def _put_right(self) -> None:
         """Repair what a dead writer left, unless a failed sync forbids writing: then the ledger can still be read."""
@@ -299,7 +301,7 @@ class FileStore:
             if self._writer.is_poisoned:
                 self._catch_up()
             else:
-                with self._writer.write_lock():
+                with self._writer:
                     pass
                 self._places.note(self._writer.place)
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from attrs import evolve as replace
+from msgspec import structs
 
 from ledger.chain import chain_bytes
 from ledger.clock import Clock, SystemClock
@@ -192,10 +192,10 @@ class MemoryStore:
                 meta=ready.meta,
             )
             self._lines += [(line, parse(line)) for line in batch.data.split(b"\n")[:-1]]
-            appended = journal.appended(batch, stream, key, ready.names, 0)
+            appended = journal.appended(batch, stream, key, ready.events, 0)
             for tail in self._tails:
                 tail.wake()
-            return replace(appended, is_durable=ready.durability is Durability.TRANSITION, is_redacted=ready.is_redacted)
+            return structs.replace(appended, is_durable=ready.durability is Durability.TRANSITION, is_redacted=ready.is_redacted)
 
     async def append_async(
         self,

@@ -24,7 +24,8 @@ class Syncer:
         self._disk = disk
         self._delay_seconds = delay_seconds
         self._on_failure = on_failure
-        self._changed = threading.Condition()
+        self._mutex = threading.Lock()
+        self._changed = threading.Condition(self._mutex)
         self._descriptor = -1
         self._written = 0
         self._synced = 0
@@ -50,7 +51,7 @@ class Syncer:
 
     def wrote(self) -> int:
         """Bytes were written; the ticket with which to wait for them."""
-        with self._changed:
+        with self._mutex:
             self._written += 1
             return self._written
 

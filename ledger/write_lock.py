@@ -47,18 +47,24 @@ class WriteLock:
 
     @property
     def is_marked(self) -> bool:
-        return os.fstat(self._descriptor).st_size > 0
+        return os.lseek(self._descriptor, 0, os.SEEK_END) > 0
 
     @property
     def is_marked_before_boot(self) -> bool:
         """Whether the mark is older than the machine's last start: what was lost then is lost by now."""
         return self.is_marked and self.mark.split()[-1:] != [boot_id()]
 
-    def acquire(self) -> None:
-        """Wait, without polling, until no other handle has the lock; warns if that takes long."""
+    def try_acquire(self) -> bool:
+        """Have the lock, unless another handle has it."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            return False
+        return True
+
+    def acquire(self) -> None:
+        """Wait, without polling, until no other handle has the lock; warns if that takes long."""
+        if not self.try_acquire():
             self._patience.begin()
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
