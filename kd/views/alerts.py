@@ -1,0 +1,189 @@
+"""What deserves attention in a run: rules over its records, and rules over the time since the last one.
+
+rule                severity  when
+non_finite          error     loss or gradient norm of a step is no finite number
+reproduction        error     a recorded step was executed again with another result
+stage_failed        error     a stage gave up
+gate_failed         error     a hard gate fails or is inconclusive
+loss_spike          warn      loss above median + 8 x 1.4826 x MAD of the 200 steps before
+grad_spike          warn      gradient norm above 10 x median of the 200 steps before, as the training stage recorded it
+checkpoint_rejected warn      the bytes of a checkpoint are not what they were
+request_rejected    warn      the teacher's answer to a request will be missing
+interrupted         error     the run is at work and nobody owns it
+stalled             warn      no record for max(60 s, 10 x the 95th percentile of the gaps so far)
+checkpoint_overdue  warn      the newest checkpoint is older than twice the interval
+
+The last three depend on the present: `live_alerts`. Rules about budgets and waivers wait for events that say something of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from kd.generation.events import RequestRejected
+from kd.governance.events import GateEvaluated
+from kd.run.events import (
+    RunCancelled,
+    RunFailed,
+    RunPaused,
+    RunPlanned,
+    RunRejected,
+    RunResumed,
+    RunStarted,
+    RunSucceeded,
+    StageFailed,
+)
+from kd.training.events import (
+    CheckpointRejected,
+    CheckpointSaved,
+    HealthWarned,
+    ReproductionFailed,
+    StepCompleted,
+    StepSkipped,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingResumed,
+    TrainingStarted,
+)
+from kd.views.rolling_window import WINDOW, RollingWindow
+from kd.views.run_streams import is_of_run
+from kd.views.shared_list import SharedList
+from ledger.record import Record
+
+__all__ = ["Alert", "AlertState", "apply_to_alerts", "initial_alerts", "live_alerts"]
+
+_SPIKE = 8 * 1.4826
+_MIN_STEPS = 50
+"""With fewer steps before it, no loss is called a spike."""
+_STALL_MS = 60_000
+
+
+@frozen(kw_only=True)
+class Alert:
+    """One thing to look at."""
+
+    rule: str
+    severity: Literal["error", "warn"]
+    message: str
+    position: int
+    """The record it rests on."""
+
+
+@frozen
+class AlertState:
+    """Alerts of `run` so far, and what later ones depend on."""
+
+    run: str
+    alerts: SharedList[Alert] = field(factory=SharedList)
+    losses: RollingWindow = field(factory=RollingWindow)
+    gaps_ms: RollingWindow = field(factory=RollingWindow)
+    last_ms: int | None = None
+    last_position: int = -1
+    is_at_work: bool = False
+    checkpoint_every_ms: float | None = None
+    """None while no training is at work."""
+    checkpoint_ms: int = 0
+    """When the newest checkpoint was saved, or training began or went on."""
+    checkpoint_position: int = -1
+
+
+def initial_alerts(run: str) -> AlertState:
+    """No alert."""
+    return AlertState(run)
+
+
+def apply_to_alerts(state: AlertState, record: Record) -> AlertState:
+    """The alerts after `record`; records of other runs change nothing."""
+    if not is_of_run(record.stream, state.run):
+        return state
+    event, time_ms = record.event, record.time_ms
+    alerts, losses = state.alerts, state.losses
+    if type(event) is StepCompleted:  # most records of a run
+        alerts, losses = _with_step(alerts, losses, record, event)
+    else:
+        alert_of = _ALERTS.get(type(event))
+        found = None if alert_of is None else alert_of(event)
+        if found is not None:
+            rule, severity, message = found
+            alerts = alerts.append(Alert(rule=rule, severity=severity, message=message, position=record.position))
+    gaps_ms = state.gaps_ms
+    if state.last_ms is not None and state.is_at_work:
+        gaps_ms = gaps_ms.push(time_ms - state.last_ms)
+    every_ms, since_ms, since = state.checkpoint_every_ms, state.checkpoint_ms, state.checkpoint_position
+    match event:
+        case TrainingStarted(config=config):
+            every_ms, since_ms, since = config.checkpoint.every_seconds * 1000, time_ms, record.position
+        case CheckpointSaved() | TrainingResumed():
+            since_ms, since = time_ms, record.position
+        case TrainingCompleted() | TrainingFailed():
+            every_ms = None
+        case _:
+            pass
+    is_at_work = _IS_AT_WORK.get(type(event), state.is_at_work)
+    return AlertState(state.run, alerts, losses, gaps_ms, time_ms, record.position, is_at_work, every_ms, since_ms, since)
+
+
+def live_alerts(state: AlertState, *, now_ms: int, is_owned: bool) -> tuple[Alert, ...]:
+    """Alerts of the present moment; in the past, `now_ms` is the time of the last record and `is_owned` what claims and releases say."""
+    if not state.is_at_work or state.last_ms is None:
+        return ()
+    if not is_owned:
+        message = f"nobody works on the run; go on with: kd resume {state.run}"
+        return (Alert(rule="interrupted", severity="error", message=message, position=state.last_position),)
+    found = []
+    silence_ms = now_ms - state.last_ms
+    usual_ms = state.gaps_ms.percentile(95)
+    limit_ms = max(_STALL_MS, 10 * usual_ms) if len(state.gaps_ms) else _STALL_MS
+    if silence_ms > limit_ms:
+        message = f"no record for {silence_ms / 1000:.0f} s, expected one within {limit_ms / 1000:.0f} s"
+        found.append(Alert(rule="stalled", severity="warn", message=message, position=state.last_position))
+    age_ms = now_ms - state.checkpoint_ms
+    if state.checkpoint_every_ms and age_ms > 2 * state.checkpoint_every_ms:
+        message = f"no checkpoint for {age_ms / 1000:.0f} s, expected one every {state.checkpoint_every_ms / 1000:.0f} s"
+        found.append(Alert(rule="checkpoint_overdue", severity="warn", message=message, position=state.checkpoint_position))
+    return tuple(found)
+
+
+def _with_step(
+    alerts: SharedList[Alert], losses: RollingWindow, record: Record, event: StepCompleted
+) -> tuple[SharedList[Alert], RollingWindow]:
+    loss, norm = event.loss_nats, event.grad_norm
+    if loss - loss or norm - norm:  # NaN and infinity less themselves are NaN
+        message = f"loss {loss:.6g} nats, gradient norm {norm:.6g} at step {event.step}"
+        return alerts.append(Alert(rule="non_finite", severity="error", message=message, position=record.position)), losses
+    if len(losses) >= min(_MIN_STEPS, WINDOW) and losses.is_far_above(loss, _SPIKE):
+        message = f"loss {loss:.6g} nats at step {event.step}, median {losses.median:.6g}"
+        alerts = alerts.append(Alert(rule="loss_spike", severity="warn", message=message, position=record.position))
+    return alerts, losses.push(loss)
+
+
+def _gate(event: GateEvaluated) -> _Found | None:
+    result = event.result
+    if result.gate.level != "hard" or result.status == "pass":
+        return None
+    return "gate_failed", "error", f"{result.gate.id}: {result.reason}"
+
+
+_Found = tuple[str, Literal["error", "warn"], str]
+_ALERTS: Mapping[type, Callable[[Any], _Found | None]] = {
+    StepSkipped: lambda event: ("non_finite", "error", f"step {event.step} was skipped: {event.reason}"),
+    ReproductionFailed: lambda event: ("reproduction", "error", f"{event.field} of step {event.step}: {event.found}, was {event.recorded}"),
+    StageFailed: lambda event: ("stage_failed", "error", f"{event.stage}: {event.reason}"),
+    GateEvaluated: _gate,
+    HealthWarned: lambda event: ("grad_spike", "warn", f"gradient norm {event.value:.6g} at step {event.step}, limit {event.limit:.6g}"),
+    CheckpointRejected: lambda event: ("checkpoint_rejected", "warn", f"checkpoint of step {event.step}: {event.reason}"),
+    RequestRejected: lambda event: ("request_rejected", "warn", f"request {event.request_key[:12]}: {event.reason}"),
+}
+_IS_AT_WORK: Mapping[type, bool] = {
+    RunPlanned: False,
+    RunStarted: True,
+    RunResumed: True,
+    RunPaused: False,
+    RunCancelled: False,
+    RunFailed: False,
+    RunRejected: False,
+    RunSucceeded: False,
+}

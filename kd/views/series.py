@@ -1,0 +1,284 @@
+"""Numbers over x, for charts: every point counts at every zoom, and a million of them take a few megabytes.
+
+A `SeriesTable` holds values that come together, such as all numbers of a training step; a `Series` is one of its columns. Pushing takes
+constant time and leaves older tables what they were, so a table can be the state of a fold.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+
+from attrs import field, frozen
+
+from kd.views.chart_columns import ChartColumns, Point
+from kd.views.pyramid import HEAD_POINTS, POINTS_PER_BUCKET, Bucket, Pyramid, Row, Stats, stats_of
+
+__all__ = ["HALF_LIFE", "Series", "SeriesTable"]
+
+HALF_LIFE = 50.0
+"""Points after which half of a smoothed line's memory is gone."""
+
+_POSITION, _X = 0, 1
+_HEAD_BLOCKS = HEAD_POINTS // POINTS_PER_BUCKET
+
+
+@frozen(eq=False)
+class SeriesTable:
+    """Rows of `columns` over a rising x, each from one record; `axes` are further rising numbers of a row, such as its time."""
+
+    columns: tuple[str, ...]
+    axes: tuple[str, ...] = ()
+    _past: Pyramid = field(init=False)
+    _num_blocks: int = field(init=False, default=0)
+    _open: list[Row] = field(init=False, factory=list)
+    _num_open: int = field(init=False, default=0)
+
+    @_past.default
+    def _empty(self) -> Pyramid:
+        return Pyramid(2 + len(self.axes), len(self.columns))
+
+    def push(self, position: int, x: float, values: tuple[float | None, ...], axes: tuple[float, ...] = ()) -> SeriesTable:
+        """The table with one more row; None is a value that was not recorded, and what does not rise is taken as standing still."""
+        rows, count = self._open, self._num_open
+        row: Row = (position, x, *axes, *values)
+        if count or self._num_blocks:
+            row = self._risen(row)
+        if count < len(rows):
+            if rows[count] != row:
+                rows = rows[:count]
+                rows.append(row)
+        else:
+            rows.append(row)
+        if count + 1 < POINTS_PER_BUCKET:
+            return self._with(self._past, self._num_blocks, rows, count + 1)
+        return self._with(self._past.with_block(self._num_blocks, rows), self._num_blocks + 1, [], 0)
+
+    def series(self, column: str) -> Series:
+        """One column; KeyError if there is none of that name."""
+        if column not in self.columns:
+            raise KeyError(column)
+        return Series(self, self.columns.index(column))
+
+    def __len__(self) -> int:
+        return self._num_blocks * POINTS_PER_BUCKET + self._num_open
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SeriesTable) and (self.columns, self.axes) == (other.columns, other.axes) and self._same(other)
+
+    def __hash__(self) -> int:
+        return hash((self.columns, len(self)))
+
+    def last_keys(self) -> tuple[float, ...]:
+        """Position, x and axes of the newest row; zeros without rows."""
+        num_keys = self._past.num_keys
+        if self._num_open:
+            return self._open[self._num_open - 1][:num_keys]  # type: ignore[return-value]  # keys are numbers
+        if not self._num_blocks:
+            return (0.0,) * num_keys
+        return tuple(self._past.lasts(key)[self._num_blocks - 1] for key in range(num_keys))
+
+    def convert(self, value: float, source: str, target: str) -> float:
+        """`value` of one key as the other key has it at that row, between rows in proportion; keys are `position`, `x` and the axes."""
+        return self.key_at(self.rows_before(value, source), target)
+
+    def rows_before(self, value: float, key: str = "x") -> float:
+        """Number of rows whose `key` is below `value`; inside a block of 64 it is in proportion."""
+        return self._rows(value, self._key(key), bisect_left)
+
+    def rows_up_to(self, value: float, key: str = "x") -> float:
+        """Number of rows whose `key` is at most `value`, likewise."""
+        return self._rows(value, self._key(key), bisect_right)
+
+    def key_at(self, row: float, key: str) -> float:
+        """The `key` of a row counted from 0; NaN without rows."""
+        if not len(self):
+            return math.nan
+        place = self._key(key)
+        row = min(max(row, 0.0), len(self) - 1)
+        block, rest = divmod(row, POINTS_PER_BUCKET)
+        if block >= self._num_blocks:
+            return self._open[math.floor(rest)][place]  # type: ignore[return-value]  # keys are numbers
+        first, last = self._past.firsts(place)[int(block)], self._past.lasts(place)[int(block)]
+        return first + (last - first) * min(1.0, rest / (POINTS_PER_BUCKET - 1))
+
+    def _rows(self, value: float, place: int, bisect: Callable[..., int]) -> float:
+        firsts, lasts = self._past.firsts(place), self._past.lasts(place)
+        block = bisect(lasts, value, 0, self._num_blocks)
+        if block == self._num_blocks:
+            rows = self._open[: self._num_open]
+            return block * POINTS_PER_BUCKET + bisect(rows, value, key=lambda row: row[place])
+        if value < firsts[block] or lasts[block] == firsts[block]:
+            return block * POINTS_PER_BUCKET
+        share = (value - firsts[block]) / (lasts[block] - firsts[block])
+        return block * POINTS_PER_BUCKET + share * (POINTS_PER_BUCKET - 1)
+
+    def _key(self, name: str) -> int:
+        return ("position", "x", *self.axes).index(name)
+
+    def _with(self, past: Pyramid, num_blocks: int, rows: list[Row], num_open: int) -> SeriesTable:
+        table = _new_table(SeriesTable)
+        _set(table, "columns", self.columns)
+        _set(table, "axes", self.axes)
+        _set(table, "_past", past)
+        _set(table, "_num_blocks", num_blocks)
+        _set(table, "_open", rows)
+        _set(table, "_num_open", num_open)
+        return table
+
+    def _risen(self, row: Row) -> Row:
+        """`row` with keys that are not below those of the row before: clocks can be set back."""
+        for key, before in enumerate(self.last_keys()):
+            if not row[key] >= before:  # type: ignore[operator]  # keys are numbers
+                row = (*row[:key], before, *row[key + 1 :])
+        return row
+
+    def _same(self, other: SeriesTable) -> bool:
+        mine, theirs = self._past, other._past
+        return (
+            (self._num_blocks, self._num_open) == (other._num_blocks, other._num_open)
+            and (mine is theirs or all(a[: self._num_blocks] == b[: self._num_blocks] for a, b in zip(mine.levels[0], theirs.levels[0])))
+            and self._open[: self._num_open] == other._open[: self._num_open]
+        )
+
+
+_new_table = object.__new__
+_set = object.__setattr__
+
+
+@frozen
+class Series:
+    """One column of a table."""
+
+    table: SeriesTable
+    column: int
+
+    @property
+    def name(self) -> str:
+        return self.table.columns[self.column]
+
+    @property
+    def first_x(self) -> float:
+        """NaN without rows."""
+        return self.table.key_at(0, "x")
+
+    @property
+    def last_x(self) -> float:
+        return self.table.key_at(len(self.table) - 1, "x")
+
+    @property
+    def last(self) -> Point | None:
+        """The newest recorded value that is known singly: the last point, or the last finite one of the newest block."""
+        for row in reversed(self._open_rows()):
+            value = row[self._place]
+            if value is not None:
+                return Point(int(row[_POSITION] or 0), row[_X] or 0.0, value)
+        return self._last_of_blocks()
+
+    def buckets(self, first_x: float, last_x: float, num_columns: int) -> tuple[Bucket, ...]:
+        """What is to be drawn from `first_x` to `last_x`: a bucket for each of `num_columns` equal parts of x that has points.
+
+        Each holds all points of its part, whatever their number. Where summaries are too coarse and single points are not at hand (see
+        `raw_positions`) a bucket holds up to 64 points, and there are fewer buckets than columns.
+        """
+        if not last_x >= first_x or num_columns < 1:
+            return ()
+        past, num_blocks = self.table._past, self.table._num_blocks
+        start, stop = past.blocks_between(num_blocks, first_x, last_x)
+        drawing = ChartColumns(first_x, last_x, num_columns)
+        if stop <= _HEAD_BLOCKS and stop - start < num_columns:
+            self._add_head(drawing, start, stop)
+        else:
+            for level, first, last in past.cover(start, stop, past.level_for(stop - start, num_columns)):
+                self._add_level(drawing, level, first, last)
+        drawing.add_rows(self._open_rows(), self._place)
+        return drawing.buckets()
+
+    def raw_positions(self, first_x: float, last_x: float, num_columns: int) -> tuple[int, int] | None:
+        """First and last position of the at most 8,192 records that would give a finer drawing than `buckets`, or None."""
+        past, num_blocks = self.table._past, self.table._num_blocks
+        start, stop = past.blocks_between(num_blocks, first_x, last_x)
+        if stop <= _HEAD_BLOCKS or stop - start >= min(num_columns, _HEAD_BLOCKS):
+            return None
+        return int(past.firsts(_POSITION)[start]), int(past.lasts(_POSITION)[stop - 1])
+
+    def smoothed(self, first_x: float, last_x: float, num_columns: int, half_life: float = HALF_LIFE) -> tuple[tuple[float, float], ...]:
+        """The smoothed line as (x, y), at most one point a column; its height at an x depends on neither zoom nor width."""
+        line = self._smoothed_blocks(half_life)
+        lasts = self.table._past.lasts(_X)
+        points = [(lasts[index], line[index]) for index in _last_of_columns(lasts, len(line), first_x, last_x, num_columns)]
+        rows = self._open_rows()
+        if rows and first_x <= (rows[-1][_X] or 0.0) <= last_x:
+            before = line[-1] if line else math.nan
+            points.append((rows[-1][_X] or 0.0, _smooth(before, stats_of([row[self._place] for row in rows]), half_life)))
+        return tuple(point for point in points if point[1] == point[1])
+
+    def points(self) -> tuple[Point, ...]:
+        """All points that are known singly: the first 8,192, and those of the newest block; what is not finite is infinite."""
+        past = self.table._past
+        count = min(self.table._num_blocks, _HEAD_BLOCKS) * POINTS_PER_BUCKET
+        positions, xs = past.head[_POSITION], past.head[_X]
+        values = past.head[self._place]
+        head = [Point(int(positions[i]), xs[i], values[i]) for i in range(count) if values[i] == values[i]]
+        rows = ((row[_POSITION], row[_X], row[self._place]) for row in self._open_rows())
+        tail = [Point(int(position or 0), x or 0.0, value) for position, x, value in rows if value is not None]
+        return (*head, *tail)
+
+    @property
+    def _place(self) -> int:
+        return self.table._past.num_keys + self.column
+
+    def _open_rows(self) -> list[Row]:
+        return self.table._open[: self.table._num_open]
+
+    def _last_of_blocks(self) -> Point | None:
+        past = self.table._past
+        for block in reversed(range(self.table._num_blocks)):
+            last = past.stats(0, self.column, block, block + 1)[3]
+            if last != math.inf:
+                return Point(int(past.lasts(_POSITION)[block]), past.lasts(_X)[block], last)
+        return None
+
+    def _add_head(self, drawing: ChartColumns, start: int, stop: int) -> None:
+        past = self.table._past
+        first, last = start * POINTS_PER_BUCKET, stop * POINTS_PER_BUCKET
+        xs, positions, values = past.head[_X], past.head[_POSITION], past.head[self._place]
+        for part_start, part_stop in drawing.parts(xs, first, last):
+            stats = stats_of([value for value in values[part_start:part_stop] if value == value])
+            drawing.add(int(positions[part_start]), xs[part_start], xs[part_stop - 1], stats)
+
+    def _add_level(self, drawing: ChartColumns, level: int, start: int, stop: int) -> None:
+        past = self.table._past
+        columns = past.levels[level]
+        positions, firsts, lasts = columns[_POSITION], columns[_X], columns[past.num_keys + _X]
+        for first, behind in drawing.parts(firsts, start, stop, is_inside=False):
+            drawing.add(int(positions[first]), firsts[first], lasts[behind - 1], past.stats(level, self.column, first, behind))
+
+    def _smoothed_blocks(self, half_life: float) -> array[float]:
+        past, num_blocks = self.table._past, self.table._num_blocks
+        known = past.smoothed.get((self.column, half_life), array("d"))
+        if len(known) < num_blocks:
+            known = known[:]  # another thread may read the old one
+            value = known[-1] if known else math.nan
+            for block in range(len(known), num_blocks):
+                value = _smooth(value, past.stats(0, self.column, block, block + 1), half_life)
+                known.append(value)
+            past.smoothed[self.column, half_life] = known
+        return known[:num_blocks]
+
+
+def _smooth(before: float, stats: Stats, half_life: float) -> float:
+    """y + (1 - 2^(-n/h)) (m - y) for the n finite points with mean m behind y."""
+    num_finite = stats[0] - stats[5]
+    if not num_finite:
+        return before
+    mean = stats[4] / num_finite
+    return mean if before != before else before + (1 - 2 ** (-num_finite / half_life)) * (mean - before)
+
+
+def _last_of_columns(xs: Sequence[float], length: int, first_x: float, last_x: float, num_columns: int) -> Iterable[int]:
+    """The index of the last x in each of the equal parts of the range that has one."""
+    drawing = ChartColumns(first_x, last_x, num_columns)
+    return (stop - 1 for _, stop in drawing.parts(xs, 0, length))
