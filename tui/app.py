@@ -13,11 +13,12 @@ from tui.feed.feed import Feed
 from tui.keymap import Key, Keymap
 from tui.messages import FeedFailed, FrameReady, LiveAsked, RecordChosen, RunAsked, ScreenAsked, SeekAsked
 from tui.screens.kd_screen import KdScreen
+from tui.screens.runs import RunsScreen
 from tui.themes import PALETTES, textual_theme
 
 __all__ = ["SCREENS", "KdApp"]
 
-SCREENS: tuple[type[KdScreen], ...] = ()
+SCREENS: tuple[type[KdScreen], ...] = (RunsScreen,)
 """By number; one line for each that there is."""
 _REPAINT_SECONDS = 0.1
 _INTERRUPT_SECONDS = 2.0
@@ -34,20 +35,24 @@ class KdApp(App[int], inherit_bindings=False):
         feed: Feed,
         *,
         keymap: Keymap | None = None,
-        theme: str = "kd-dark",
-        is_ascii: bool = False,
+        run_id: str | None = None,
+        position: int | None = None,
         first_screen: int = 1,
         screens: Sequence[type[KdScreen]] = SCREENS,
     ) -> None:
         super().__init__()
         self.feed = feed
         self.keymap = Keymap() if keymap is None else keymap
-        self.is_ascii = is_ascii
+        self.is_ascii = feed.settings.ascii
+        self.failure: str | None = None
+        """Why the feed stopped."""
         for palette in PALETTES.values():
             self.register_theme(textual_theme(palette))
-        self.theme = theme
+        self.theme = feed.settings.theme
         self.animation_level = "none"
         self._first_screen = first_screen
+        self._first_run = run_id
+        self._first_position = position
         self._kd_screens = {kind.number: kind(feed, self.keymap) for kind in screens}
         self._drawn = 0.0
         self._is_drawing_later = False
@@ -60,10 +65,25 @@ class KdApp(App[int], inherit_bindings=False):
             self.install_screen(screen, f"kd-{screen.number}")
         self.show_screen(self._first_screen)
         self.feed.post = self.post_message
+        if self._first_run is not None:
+            self.feed.open_run(self._first_run)
+        if self._first_position is not None:
+            self.feed.seek(self._first_position)
         self.feed.start()
 
     def on_unmount(self) -> None:
         self.feed.stop()
+
+    @property
+    def is_settled(self) -> bool:
+        """What was asked for at the start is on screen, or cannot be."""
+        frame, screen = self.feed.frame, self.screen
+        if self.failure is not None or frame.damage is not None:
+            return True
+        is_ready = frame.ledger == "missing" or (frame.ledger == "open" and not frame.is_catching_up)
+        has_run = self._first_run is None or frame.curves is not None
+        has_position = self._first_position is None or not frame.is_live
+        return is_ready and has_run and has_position and isinstance(screen, KdScreen) and screen.is_settled
 
     def show_screen(self, number: int) -> None:
         """Show the screen with this number, if there is one."""
@@ -102,6 +122,7 @@ class KdApp(App[int], inherit_bindings=False):
         self.show_screen(4)
 
     def on_feed_failed(self, message: FeedFailed) -> None:
+        self.failure = message.sentence
         self.notify(message.sentence, severity="error", timeout=3600, markup=False)
 
     async def action_run_key(self, key: str) -> None:

@@ -8,6 +8,7 @@ from textual.message import Message
 
 __all__ = [
     "BlobReady",
+    "DetailReady",
     "FeedFailed",
     "FilterProgressed",
     "FrameReady",
@@ -81,6 +82,11 @@ class FilterProgressed(_Newest):
 @dataclass
 class BlobReady(_Newest):
     """Blob thread to app: a page of a blob that was wanted has been read, or its absence is known."""
+
+
+@dataclass
+class DetailReady(_Newest):
+    """Detail thread to the screen that asked: something it wanted is there, or its absence is known."""
 
 
 @dataclass

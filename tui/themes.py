@@ -17,7 +17,7 @@ __all__ = ["ASCII", "PALETTES", "UNICODE", "Glyphs", "Palette", "contrast", "gly
 
 @frozen(kw_only=True)
 class Palette:
-    """The colours of a theme by what they say."""
+    """The colours of a theme by what they say, as Textual names them."""
 
     name: str
     is_dark: bool

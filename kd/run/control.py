@@ -63,29 +63,35 @@ def find_run(store: FileStore, text: str) -> str:
     raise UsageError(f"There is no run {text!r} in this ledger.", hint=f"Did you mean {close[0]!r}?" if close else "See `kd runs`.")
 
 
-def request_pause(store: FileStore, run: str, *, reason: str, actor: str, is_now: bool) -> states.RunState:
-    """Ask the run's owner to stop at the next safe point; UsageError if nobody works on the run."""
+def request_pause(
+    store: FileStore, run: str, *, reason: str, actor: str, is_now: bool, key: str | None = None, cause: int | None = None
+) -> states.RunState:
+    """Ask the run's owner to stop at the next safe point; UsageError if nobody works on the run.
+
+    A `key` makes asking twice one request; `cause` is the position that whoever asks was looking at.
+    """
     live = Live(store, run_stream(run), machine.RUN)
     if isinstance(live.state, _AT_WORK) and not is_owned(store.path, run):
         raise UsageError(
             f"Run {run!r} is interrupted: nobody works on it, so there is nothing to pause.", hint=f"Go on with: kd resume {run}"
         )
-    return live.handle(commands.RequestPause(reason=reason, is_now=is_now), meta=Meta(actor=actor))
+    return live.handle(commands.RequestPause(reason=reason, is_now=is_now), key=key, meta=Meta(actor=actor, cause=cause))
 
 
-def request_cancel(store: FileStore, run: str, *, reason: str, actor: str, is_now: bool) -> states.RunState:
-    """Ask the run's owner to end it; a run that nobody works on is cancelled here."""
+def request_cancel(
+    store: FileStore, run: str, *, reason: str, actor: str, is_now: bool, key: str | None = None, cause: int | None = None
+) -> states.RunState:
+    """Ask the run's owner to end it; a run that nobody works on is cancelled here. `key` and `cause` as for `request_pause`."""
+    meta = Meta(actor=actor, cause=cause)
     if is_owned(store.path, run):
-        return Live(store, run_stream(run), machine.RUN).handle(
-            commands.RequestCancel(reason=reason, is_now=is_now), meta=Meta(actor=actor)
-        )
+        return Live(store, run_stream(run), machine.RUN).handle(commands.RequestCancel(reason=reason, is_now=is_now), key=key, meta=meta)
     ownership = claim(store, run, actor)
     try:
         live = Live(store, run_stream(run), machine.RUN, guards=(ownership.guard,))
         if isinstance(live.state, _AT_WORK):
             live.handle(commands.StartRun())  # answers what the dead owner left unanswered, a cancellation included
         if not isinstance(live.state, states.Cancelled):
-            live.handle(commands.RequestCancel(reason=reason, is_now=is_now), meta=Meta(actor=actor))
+            live.handle(commands.RequestCancel(reason=reason, is_now=is_now), key=key, meta=meta)
         if isinstance(live.state, states.Running):
             live.handle(commands.AnswerRequest())
             live.handle(commands.StopRun())

@@ -9,19 +9,31 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from textual.message import Message
 
+from kd.views.record_filter import Filter
 from ledger.clock import Clock
 from ledger.errors import LedgerError, NotALedgerError
 from ledger.segments import FileStore
+from tui.feed.actions import Actions
+from tui.feed.blobs import BlobPages
+from tui.feed.filters import FilterScan
+from tui.feed.fold import OpenRun
 from tui.feed.follow import Follower
 from tui.feed.frame import EMPTY_FRAME, Frame
+from tui.feed.pages import Pages
 from tui.messages import FeedFailed, FrameReady
+from tui.settings import Settings
 
-__all__ = ["Feed"]
+__all__ = ["MAX_MARKED", "Feed"]
 
+MAX_MARKED = 8
+"""Runs that can be compared at once."""
+_NOWHERE = Path()
 _LOOK_SECONDS = 0.25
 """How often a missing ledger is looked for."""
 _TICK_SECONDS = 1.0
@@ -31,10 +43,33 @@ _REST_SECONDS = 0.001
 class Feed:
     """The ledger as the screens see it; `open_store` raises NotALedgerError until there is one."""
 
-    def __init__(self, open_store: Callable[[], FileStore], clock: Clock, *, is_writable: bool = False) -> None:
+    def __init__(
+        self,
+        open_store: Callable[[], FileStore],
+        clock: Clock,
+        *,
+        ledger: Path = _NOWHERE,
+        settings: Settings | None = None,
+        actor: str = "",
+        is_writable: bool = False,
+    ) -> None:
+        self.ledger = ledger
+        """Its folder, as it was named."""
+        self.settings = Settings() if settings is None else settings
+        self.actor = actor
+        """Who asks, as records name them."""
         self.is_writable = is_writable
         self.clock = clock
         self.store: FileStore | None = None
+        """This and the next three are None until a ledger is open."""
+        self.pages: Pages | None = None
+        self.blobs: BlobPages | None = None
+        self.actions: Actions | None = None
+        """None also without leave to write."""
+        self.scan: FilterScan | None = None
+        """The filter of the ledger's list, if there is one."""
+        self.marked: tuple[str, ...] = ()
+        """Runs to compare, at most eight."""
         self.post: Callable[[Message], object] = _drop
         """Set by the application once it can take messages."""
         self._open_store = open_store
@@ -69,6 +104,9 @@ class Feed:
             self._thread.join()
         os.close(self._reader)
         os.close(self._writer)
+        for reader in (self.scan, self.pages, self.blobs):
+            if reader is not None:
+                reader.stop()
         if self.store is not None:
             self.store.close()
 
@@ -84,6 +122,34 @@ class Feed:
         """Have frames carry the views of `run`."""
         self._wish(lambda follower: follower.open_run(run))
 
+    def filter(self, condition: Filter | None) -> None:
+        """Look for the records that match, or for none; `scan` tells what was found."""
+        if self.scan is not None:
+            self.scan.stop()
+        self.scan = None
+        if condition is not None and self.store is not None:
+            self.scan = FilterScan(self.store, condition, end=self._frame.end, post=self._tell)
+
+    def toggle_mark(self, run: str) -> bool:
+        """Mark the run to be compared, or take the mark away; False if eight are marked already."""
+        if run in self.marked:
+            self.marked = tuple(each for each in self.marked if each != run)
+        elif len(self.marked) == MAX_MARKED:
+            return False
+        else:
+            self.marked = (*self.marked, run)
+        return True
+
+    def views_of(self, run: str, *, stop: int | None = None) -> Mapping[str, Any]:
+        """The views of any run behind `stop` records, by their fields of Frame; reads the whole run, so only for a thread that may wait."""
+        fold = OpenRun.from_start(run)
+        if self.store is not None:
+            fold.extend(self.store.scan(stop=stop))
+        return fold.opened().views
+
+    def _tell(self, message: Message) -> None:
+        self.post(message)
+
     def _wish(self, wish: Callable[[Follower], None]) -> None:
         with self._mutex:
             self._wishes.append(wish)
@@ -97,6 +163,10 @@ class Feed:
             store = self._wait_for_ledger()
             if store is None:
                 return
+            self.pages = Pages(store, self._tell)
+            self.blobs = BlobPages(store, self._tell)
+            if self.is_writable:
+                self.actions = Actions(store, self.clock, self._tell)
             self.store = store
             follower = Follower(store, self.clock, self._publish, is_writable=self.is_writable)
             try:

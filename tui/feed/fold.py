@@ -11,7 +11,14 @@ from typing import Any
 from attrs import evolve as replace
 from attrs import field, frozen
 
+from kd.views.alerts import apply_to_alerts, initial_alerts
+from kd.views.dataset_sample import apply_to_samples, initial_samples
+from kd.views.eval_table import apply_to_eval_table, initial_eval_table
+from kd.views.gate_table import apply_to_gate_table, initial_gate_table
+from kd.views.loss_curve import apply_to_curves, initial_curves
+from kd.views.run_progress import apply_to_progress, initial_progress
 from kd.views.run_view import RunView, evolve_view
+from kd.views.timeline import apply_to_timeline, initial_timeline
 from ledger.events import LEDGER_STREAM, OWNER_STREAMS, OwnerClaimed, OwnerReleased, TreeHeadSigned
 from ledger.record import Cursor, Record
 
@@ -19,8 +26,16 @@ __all__ = ["RUN_VIEWS", "AllRuns", "OpenRun", "Opened", "Summary", "batch_start"
 
 Apply = Callable[[Any, Record], Any]
 
-RUN_VIEWS: Mapping[str, tuple[Any, Apply]] = {}
-"""The views of the open run by their field of `Frame`: initial state and `apply`."""
+RUN_VIEWS: Mapping[str, tuple[Callable[[str], Any], Apply]] = {
+    "curves": (initial_curves, apply_to_curves),
+    "timeline": (initial_timeline, apply_to_timeline),
+    "progress": (initial_progress, apply_to_progress),
+    "data": (initial_samples, apply_to_samples),
+    "evaluation": (initial_eval_table, apply_to_eval_table),
+    "governance": (initial_gate_table, apply_to_gate_table),
+    "alerts": (initial_alerts, apply_to_alerts),
+}
+"""The views of the open run by their field of `Frame`: what makes the initial state, and `apply`."""
 
 
 @frozen(kw_only=True)
@@ -98,12 +113,12 @@ class OpenRun:
     def __init__(self, opened: Opened) -> None:
         self.run = opened.run
         self.position = opened.position
-        self._views = {name: opened.views.get(name, initial) for name, (initial, _) in RUN_VIEWS.items()}
+        self._views = dict(opened.views)
 
     @classmethod
     def from_start(cls, run: str) -> OpenRun:
         """Before the first record."""
-        return cls(Opened(run=run, position=0))
+        return cls(Opened(run=run, position=0, views={name: initial(run) for name, (initial, _) in RUN_VIEWS.items()}))
 
     def extend(self, records: Iterable[Record]) -> None:
         """Fold records that follow; those that do not concern the run are passed over."""

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from attrs import field, frozen
 
+from kd.views.alerts import AlertState
+from kd.views.dataset_sample import SampleTable
+from kd.views.eval_table import EvalTable
+from kd.views.gate_table import GateTable
+from kd.views.loss_curve import MetricCurves
+from kd.views.run_progress import RunProgress
 from kd.views.run_view import RunView
+from kd.views.timeline import Timeline
 from ledger.record import Cursor
 
 __all__ = ["EMPTY_FRAME", "Frame"]
@@ -35,14 +42,14 @@ class Frame:
     """`pid 4121 on host` of each owned run, as claimed."""
     run: str | None = None
     """The run that is open."""
-    curves: Any = None
-    """States of the views of the open run; None until one is open."""
-    timeline: Any = None
-    progress: Any = None
-    data: Any = None
-    evaluation: Any = None
-    governance: Any = None
-    alerts: Any = None
+    curves: MetricCurves | None = None
+    """This and the next six are the views of the open run; None until it is open and folded."""
+    timeline: Timeline | None = None
+    progress: RunProgress | None = None
+    data: SampleTable | None = None
+    evaluation: EvalTable | None = None
+    governance: GateTable | None = None
+    alerts: AlertState | None = None
     linked_to: int = 0
     """So many records, from record 0 on, were linked by their chain in this process."""
     head_size: int = 0

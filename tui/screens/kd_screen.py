@@ -56,6 +56,11 @@ class KdScreen(Screen[None]):
         """The record that `y`, `Y` and `o` speak of; None is the frame's own position."""
         return None
 
+    @property
+    def is_settled(self) -> bool:
+        """Everything that the newest frame needs has been read and drawn."""
+        return self._shown is self.feed.frame
+
     def take(self, frame: Frame) -> None:
         """Draw header, footer and body of `frame`, if it is not what is drawn."""
         if frame is self._shown or not self.is_mounted:

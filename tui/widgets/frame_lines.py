@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.text import Text
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.feed.frame import EMPTY_FRAME, Frame
 from tui.keymap import Key, Keymap
-from tui.themes import Glyphs, Palette, glyphs_of, palette_of
+from tui.themes import Glyphs, glyphs_of, palette_of
+from tui.widgets.painting import fitted, paint, width_of
 
 __all__ = ["FooterLine", "HeaderLine"]
 
@@ -26,26 +27,16 @@ class HeaderLine(Widget):
     answer: reactive[str] = reactive("")
     """How the last request fares."""
 
-    def render(self) -> Text:
-        palette, glyphs, frame = palette_of(self.app), glyphs_of(self.app), self.frame
-        width = self.size.width
-        left = Text("kd", style=f"bold {palette.accent}")
+    def render_line(self, y: int) -> Strip:
+        glyphs, frame, width = glyphs_of(self.app), self.frame, self.size.width
+        left = [("kd", "bold accent")]
         for part in self.path:
-            left.append(f" {glyphs.separator} ", palette.muted)
-            left.append(part, palette.text)
-        right = Text()
-        for words, colour in (*_position(frame, palette, glyphs), _chain(frame, palette, glyphs), _access(frame, palette)):
-            if words:
-                right.append(f"  {words}", colour)
-        middle = Text(f"   {self.answer or self.facts}", style=palette.held if self.answer else palette.text)
-        room = width - right.cell_len
-        left.truncate(max(room, 0), overflow="ellipsis")
-        middle.truncate(max(room - left.cell_len, 0), overflow="ellipsis")
-        gap = max(room - left.cell_len - middle.cell_len, 0)
-        line = left + middle + Text(" " * gap) + right
-        line.truncate(width)
-        line.no_wrap = True
-        return line
+            left += [(f" {glyphs.separator} ", "muted"), (part, "text")]
+        right = [(f"  {words}", tone) for words, tone in (*_position(frame, glyphs), _chain(frame, glyphs), _access(frame))]
+        middle = [(f"   {self.answer or self.facts}", "held" if self.answer else "text")] if self.answer or self.facts else []
+        room = max(width - width_of(right) - 1, 0)
+        pieces = [*fitted([*left, *middle], room, ellipsis=glyphs.ellipsis), *right]
+        return paint(pieces, width=width, palette=palette_of(self.app), background="panel")
 
 
 class FooterLine(Widget):
@@ -61,43 +52,40 @@ class FooterLine(Widget):
         found = (keymap.find(id, screen) for id in ids)
         self.keys = tuple(key for key in found if key is not None)
 
-    def render(self) -> Text:
-        palette = palette_of(self.app)
-        line = Text(no_wrap=True)
+    def render_line(self, y: int) -> Strip:
+        pieces: list[tuple[str, str]] = []
         for key in self.keys:
             if key.needs_write and not self.is_writable:
                 continue
-            part = Text(" " if not line else "  ")
-            part.append(Keymap.shown(key.keys[0]), palette.accent)
-            part.append(f" {key.title}", palette.muted)
-            if line.cell_len + part.cell_len > self.size.width:
+            part = [("  " if pieces else " ", "text"), (Keymap.shown(key.keys[0]), "accent"), (f" {key.title}", "muted")]
+            if width_of(pieces) + width_of(part) > self.size.width:
                 break
-            line.append_text(part)
-        return line
+            pieces += part
+        return paint(pieces, width=self.size.width, palette=palette_of(self.app), background="panel")
 
 
-def _position(frame: Frame, palette: Palette, glyphs: Glyphs) -> list[tuple[str, str]]:
+def _position(frame: Frame, glyphs: Glyphs) -> list[tuple[str, str]]:
     if frame.position < 0:
-        return [("no record yet", palette.muted)]
+        return [("no record yet", "muted")]
     place = f"@{frame.position:,}"
     if frame.is_catching_up:
         share = 100 * (frame.position + 1) // max(frame.end, 1)
         left = "" if frame.seconds_left is None else f", {frame.seconds_left:.0f} s left"
-        return [(place, palette.text), (f"reading {share} %{left}", palette.warn)]
+        return [(place, "text"), (f"reading {share} %{left}", "warn")]
     if frame.is_live:
-        return [(place, palette.text), ("live", palette.good)]
-    return [(place, palette.text), (f"{glyphs.paused} VIEW HELD {frame.behind:,} behind", f"bold {palette.held}")]
+        return [(place, "text"), ("live", "good")]
+    return [(place, "text"), (f"{glyphs.paused} VIEW HELD {frame.behind:,} behind", "bold held")]
 
 
-def _chain(frame: Frame, palette: Palette, glyphs: Glyphs) -> tuple[str, str]:
+def _chain(frame: Frame, glyphs: Glyphs) -> tuple[str, str]:
     if frame.damage is not None:
-        return f"{glyphs.failed} DAMAGED", f"bold {palette.bad}"
+        return f"{glyphs.failed} DAMAGED", "bold bad"
     if frame.head_size > 0 and frame.position < min(frame.head_size, frame.linked_to):
-        return f"{glyphs.signed} signed", palette.good
+        return f"{glyphs.signed} signed", "good"
     if frame.position < frame.linked_to:
-        return f"{glyphs.linked} linked", palette.good
-    return f"{glyphs.unlinked} not linked yet", palette.muted
+        return f"{glyphs.linked} linked", "good"
+    return f"{glyphs.unlinked} not linked yet", "muted"
 
 
-def _access(frame: Frame, palette: Palette) -> tuple[str, str]:
-    return ("WRITE", f"bold {palette.warn}") if frame.is_writable else ("READ-ONLY", palette.muted)
+def _access(frame: Frame) -> tuple[str, str]:
+    return ("WRITE", "bold warn") if frame.is_writable else ("READ-ONLY", "muted")

@@ -1,0 +1,215 @@
+"""`python -m tui`, which is `kd tui`: reads its arguments, makes clock, store and actor, and shows the application."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from attrs import evolve as replace
+from attrs import frozen
+
+os.environ["ESCDELAY"] = "25"  # how long Escape waits for the rest of a sequence; Textual reads it when it is imported
+
+from kd.errors import KdError
+from kd.events import REGISTRY
+from kd.run.control import find_run
+from kd.run.redaction import redactor_of
+from kd.views.position_link import PositionLink, chain_prefix, is_link, parse_link
+from ledger.clock import Clock, SystemClock
+from ledger.errors import IntegrityError, LedgerError, NotALedgerError
+from ledger.opening import open_ledger
+from ledger.segments import FileStore
+from tui.app import KdApp
+from tui.feed.feed import Feed
+from tui.keymap import Keymap
+from tui.settings import Settings, load_settings, settings_path
+from tui.snapshot import SnapshotError, write_snapshot
+
+__all__ = ["main"]
+
+_USAGE, _INTEGRITY = 2, 5
+_SCREENS = ("runs", "run", "timeline", "ledger", "data", "evaluation", "governance", "compare")
+_SIZE = re.compile(r"([1-9][0-9]{0,2})x([1-9][0-9]{0,2})")
+
+
+class _UsageError(Exception):
+    """The arguments cannot be followed."""
+
+
+class _OtherChainError(Exception):
+    """A link was made of another ledger, or of this one before it was changed."""
+
+
+@frozen(kw_only=True)
+class _Start:
+    """Where the application begins."""
+
+    run: str | None
+    position: int | None
+
+
+class _StillClock:
+    """Shows the time of one record, so that a picture does not depend on when it was taken."""
+
+    def __init__(self, time_ms: int) -> None:
+        self._time_ms = time_ms
+
+    def now_ms(self) -> int:
+        return self._time_ms
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command line; its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _show(options)
+    except _UsageError as error:
+        print(error, file=sys.stderr)
+        return _USAGE
+    except (IntegrityError, _OtherChainError) as error:
+        print(error, file=sys.stderr)
+        return _INTEGRITY
+    except (LedgerError, KdError, ValueError, OSError) as error:
+        print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
+        return _USAGE
+
+
+def _show(options: argparse.Namespace) -> int:
+    ledger = Path(options.ledger or os.environ.get("KD_LEDGER") or ".kd/ledger")
+    is_picture = options.snapshot is not None
+    if options.json:
+        raise _UsageError("kd tui draws for people and prints no JSON: use kd show RUN --json.")
+    if options.write and is_picture:
+        raise _UsageError("--write needs a terminal: leave it out for --snapshot.")
+    if not is_picture and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise _UsageError("kd tui needs a terminal for its input and its standard error: start it in one, or use --snapshot OUT.svg.")
+    size = _size(options.size)
+    settings = _settings(options, load_settings(settings_path(os.environ)))
+    open_store = partial(_open, ledger, write=options.write)
+    start = _start(options.what, options.at, open_store)
+    clock: Clock = _still_clock(open_store, start) if is_picture else SystemClock()
+    app = KdApp(
+        Feed(open_store, clock, ledger=ledger, settings=settings, actor=options.actor or _actor(), is_writable=options.write),
+        keymap=Keymap.remapped(settings.keys),
+        run_id=start.run,
+        position=start.position,
+        first_screen=_SCREENS.index(options.screen) + 1 if options.screen else 1 if start.run is None else 2,
+    )
+    if is_picture:
+        try:
+            write_snapshot(app, Path(options.snapshot), size)
+        except SnapshotError as error:
+            print(error, file=sys.stderr)
+            return _INTEGRITY
+        return 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they would tear the screen
+        logging.disable(logging.CRITICAL)
+        return asyncio.run(_run(app, has_mouse=settings.mouse))
+
+
+async def _run(app: KdApp, *, has_mouse: bool) -> int:
+    """Until it is left; a signal to end restores the terminal first."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, app.exit, 0)
+    return await app.run_async(mouse=has_mouse) or 0
+
+
+def _settings(options: argparse.Namespace, settings: Settings) -> Settings:
+    """What the file says, changed by what the command line says."""
+    return replace(
+        settings,
+        theme=options.theme or settings.theme,
+        ascii=settings.ascii or options.ascii,
+        mouse=settings.mouse and not options.no_mouse,
+        content=settings.content and not options.no_content,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kd tui", description="Watch, scrub, steer and audit runs.", allow_abbrev=False)
+    add = parser.add_argument
+    add("what", nargs="?", metavar="RUN|LINK", help="a run's id, the beginning of one, `latest`, or a link such as RUN@SEQ")
+    add("--write", action="store_true", help="allow pausing, resuming, cancelling and starting runs")
+    add("--ledger", metavar="DIR", help="the ledger's folder; else $KD_LEDGER, else ./.kd/ledger")
+    add("--at", type=int, metavar="SEQ", help="hold the view at this position")
+    add("--screen", choices=_SCREENS, help="the first screen")
+    add("--actor", metavar="NAME", help="who records name as asking; else user@host")
+    add("--theme", choices=("kd-dark", "kd-light", "kd-cb", "ansi"))
+    add("--ascii", action="store_true", help="draw with ASCII signs only")
+    add("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    add("--no-content", action="store_true", help="hide the texts of prompts and replies")
+    add("--snapshot", metavar="OUT", help="draw the screen into OUT.svg or OUT.txt; needs no terminal")
+    add("--size", default="120x40", metavar="COLSxROWS", help="of the snapshot")
+    add("--json", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _open(ledger: Path, *, write: bool) -> FileStore:
+    if not (ledger / "LEDGER.json").exists():
+        raise NotALedgerError(f"There is no ledger at {ledger}: name one with --ledger or $KD_LEDGER, or make one with `kd run`.")
+    return open_ledger(ledger, registry=REGISTRY, write=write, redactor=redactor_of(os.environ))
+
+
+def _start(what: str | None, at: int | None, open_store: Callable[[], FileStore]) -> _Start:
+    """The run and position that were asked for; opens the ledger only if something was."""
+    if what is None and at is None:
+        return _Start(run=None, position=None)
+    link = parse_link(what) if what is not None and is_link(what) else None
+    if link is not None and at is not None:
+        raise _UsageError(f"The link {what} names a position, and so does --at: give one of them.")
+    name = what if link is None else link.run
+    with open_store() as store:
+        run = None if name is None else find_run(store, name)
+        position = at if link is None else link.position
+        if position is not None:
+            _check_position(store, PositionLink(run=run, position=position, chain_prefix=link.chain_prefix if link else None))
+    return _Start(run=run, position=position)
+
+
+def _check_position(store: FileStore, link: PositionLink) -> None:
+    end = store.end().position
+    if not 0 <= link.position < end:
+        raise _UsageError(f"There is no position {link.position} in this ledger, expected 0 to {end - 1}.")
+    record = next(store.scan(start=link.position, stop=link.position + 1))
+    if link.chain_prefix is not None and chain_prefix(record.chain) != link.chain_prefix:
+        found = chain_prefix(record.chain)
+        raise _OtherChainError(
+            f"Record {link.position} has the chain hash {found}…, but the link says {link.chain_prefix}…: another ledger."
+        )
+
+
+def _still_clock(open_store: Callable[[], FileStore], start: _Start) -> Clock:
+    with open_store() as store:
+        position = store.end().position - 1 if start.position is None else start.position
+        return _StillClock(next(store.scan(start=position, stop=position + 1)).time_ms)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise _UsageError(f"--size is {text!r}, expected columns and rows such as 120x40.")
+    return int(match[1]), int(match[2])
+
+
+def _actor() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""Asking a run's owner for something, as a record; and following what becomes of it.
+
+A request is appended once, whatever happens to the keyboard: its key is made when its dialog opens.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+from attrs import evolve as replace
+from attrs import frozen
+from textual.message import Message
+
+from kd.errors import KdError
+from kd.events import REGISTRY
+from kd.run import events as ev
+from kd.run.control import request_cancel, request_pause
+from kd.run.stages import run_stream
+from ledger.clock import Clock
+from ledger.codec import Codec
+from ledger.errors import LedgerError
+from ledger.lines import meta_bytes
+from ledger.record import Meta, Record
+from ledger.segments import FileStore
+from tui.messages import RequestAnswered
+
+__all__ = ["Actions", "Appended", "Asked", "Launch", "Outcome", "Request", "resume_command", "start_command"]
+
+_ANSWER_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+_ANSWERS = {
+    "pause": ("run.pause_accepted", "run.paused"),
+    "cancel": ("run.cancel_accepted", "run.cancelled"),
+    "resume": ("run.resumed", "run.started"),
+}
+_REFUSALS = {"pause": ("run.pause_rejected",), "cancel": ("run.cancel_rejected",), "resume": ()}
+
+
+@frozen(kw_only=True)
+class Request:
+    """What a person wants of a run's owner."""
+
+    kind: Literal["pause", "cancel"]
+    run: str
+    reason: str
+    is_now: bool
+    actor: str
+    seen: int
+    """Position that the person looked at."""
+    key: str
+
+    def event(self) -> ev.PauseRequested | ev.CancelRequested:
+        """What will be appended to the run's stream."""
+        cls = ev.PauseRequested if self.kind == "pause" else ev.CancelRequested
+        return cls(reason=self.reason, is_now=self.is_now)
+
+    def preview(self) -> str:
+        """The record as it will stand, but for position, version, time and chain hash, which the ledger adds."""
+        encoded = Codec(REGISTRY).encode(self.event())
+        meta = meta_bytes(Meta(actor=self.actor, cause=self.seen), None)
+        stream = run_stream(self.run)
+        head = f'"s":"{stream}","k":"{self.key}","y":"{encoded.entry.name}/{encoded.entry.version}"'
+        return head + meta.decode() + ',"e":' + encoded.payload.decode()
+
+
+@frozen(kw_only=True)
+class Launch:
+    """A process that is to be started."""
+
+    run: str | None
+    """The run it takes up; None for a new one."""
+    command: tuple[str, ...]
+
+
+@frozen
+class Asked:
+    """It is being appended, or the process is being started."""
+
+
+@frozen
+class Appended:
+    """It is durable at this position; the owner has not answered yet."""
+
+    position: int
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """The end of it."""
+
+    is_good: bool
+    sentence: str
+    position: int | None = None
+    """Of the answer."""
+
+
+class Actions:
+    """Sends requests and starts processes, each in a thread of its own; `store` is open for writing."""
+
+    def __init__(self, store: FileStore, clock: Clock, post: Callable[[Message], object]) -> None:
+        self._store = store
+        self._clock = clock
+        self._post = post
+        self._states: list[Asked | Appended | Outcome] = []
+        self._mutex = threading.Lock()
+
+    def send(self, wish: Request | Launch) -> int:
+        """Begin; the number under which `state` tells how it goes, with RequestAnswered posted at each change."""
+        with self._mutex:
+            self._states.append(Asked())
+            number = len(self._states) - 1
+        work = self._request if isinstance(wish, Request) else self._launch
+        threading.Thread(target=self._guarded, args=(work, number, wish), name=f"request-{number}", daemon=True).start()
+        return number
+
+    def state(self, number: int) -> Asked | Appended | Outcome:
+        """How request `number` fares."""
+        return self._states[number]
+
+    def _guarded(self, work: Callable[[int, Request | Launch], None], number: int, wish: Request | Launch) -> None:
+        try:
+            work(number, wish)
+        except (LedgerError, KdError) as error:
+            hint = getattr(error, "hint", "")
+            self._say(number, Outcome(is_good=False, sentence=f"{error} {hint}".strip()))
+        except OSError as error:
+            self._say(number, Outcome(is_good=False, sentence=f"It could not be done: {error}"))
+
+    def _request(self, number: int, wish: Request | Launch) -> None:
+        assert isinstance(wish, Request)
+        after = self._store.end()
+        ask = request_pause if wish.kind == "pause" else request_cancel
+        ask(self._store, wish.run, reason=wish.reason, actor=wish.actor, is_now=wish.is_now, key=wish.key, cause=wish.seen)
+        began_ms = self._clock.now_ms()
+        with closing(self._store.tail(after, streams=run_stream(wish.run))) as tail:
+            deadline = time.monotonic() + _ANSWER_SECONDS
+            while time.monotonic() < deadline:
+                for record in tail.read():
+                    outcome = self._read_answer(number, wish, record, began_ms)
+                    if outcome is not None:
+                        self._say(number, outcome)
+                        return
+                time.sleep(_POLL_SECONDS)
+        said = "nobody has answered for 10 s; the request stays, and is answered when an owner sees it."
+        self._say(number, Outcome(is_good=False, sentence=said))
+
+    def _read_answer(self, number: int, wish: Request, record: Record, began_ms: int) -> Outcome | None:
+        if record.key == wish.key or isinstance(record.event, ev.PauseRequested | ev.CancelRequested):
+            self._say(number, Appended(record.position))
+            began_ms = record.time_ms
+        seconds = max(record.time_ms - began_ms, 0) / 1000
+        if record.name in _ANSWERS[wish.kind]:
+            return Outcome(is_good=True, sentence=f"ACCEPTED after {seconds:.1f} s", position=record.position)
+        if record.name in _REFUSALS[wish.kind]:
+            reason = getattr(record.event, "reason", "")
+            return Outcome(is_good=False, sentence=f"REJECTED: {reason}", position=record.position)
+        return None
+
+    def _launch(self, number: int, wish: Request | Launch) -> None:
+        assert isinstance(wish, Launch)
+        finished = subprocess.run(
+            wish.command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, start_new_session=True
+        )
+        said = (finished.stdout if finished.returncode == 0 else finished.stderr or finished.stdout).strip()
+        if "another process" in said.casefold() and finished.returncode != 0:
+            said = f"another process resumed it. {said}"
+        self._say(number, Outcome(is_good=finished.returncode == 0, sentence=said or f"exit code {finished.returncode}"))
+
+    def _say(self, number: int, state: Appended | Outcome) -> None:
+        before = self._states[number]
+        if isinstance(state, Outcome) and isinstance(before, Appended) and state.position is None:
+            state = replace(state, sentence=f"appended @{before.position:,}; {state.sentence}")
+        self._states[number] = state
+        self._post(RequestAnswered(number))
+
+
+def resume_command(run: str, ledger: Path) -> tuple[str, ...]:
+    """The command line of a new owner for `run`."""
+    return (sys.executable, "-m", "kd", "resume", run, "--ledger", str(ledger), "--detach")
+
+
+def start_command(config: str, ledger: Path) -> tuple[str, ...]:
+    """The command line of a new run of the configuration file `config`."""
+    return (sys.executable, "-m", "kd", "run", config, "--ledger", str(ledger), "--detach")

@@ -1,0 +1,107 @@
+"""Looking through all records for those that match, the newest first, in a thread that the next filter ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from collections.abc import Callable
+
+from textual.message import Message
+
+from kd.views.record_filter import Filter
+from ledger.errors import LedgerError
+from ledger.segments import FileStore
+from tui.messages import FilterProgressed
+
+__all__ = ["FilterScan"]
+
+_BLOCK_RECORDS = 4_096
+_POST_SECONDS = 0.1
+_REST_SECONDS = 0.001
+
+
+class FilterScan:
+    """The positions that match `condition` among the records before `end`; later ones come by `extend_to`."""
+
+    def __init__(self, store: FileStore, condition: Filter, *, end: int, post: Callable[[Message], object]) -> None:
+        self.condition = condition
+        self.problem: str | None = None
+        self._store = store
+        self._post = post
+        self._older: array[int] = array("Q")
+        """Descending."""
+        self._newer: array[int] = array("Q")
+        """Ascending, from `end` on."""
+        self._start = self._end = self._first_end = end
+        self._wanted_end = end
+        self._is_stopping = False
+        self._posted = 0.0
+        self._condition = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="filter", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._older) + len(self._newer)
+
+    def __getitem__(self, index: int) -> int:
+        """Position of match `index`; the first is the oldest found so far."""
+        older = self._older
+        num_older = len(older)
+        return older[num_older - 1 - index] if index < num_older else self._newer[index - num_older]
+
+    @property
+    def scanned_fraction(self) -> float:
+        """Share of the records looked at."""
+        return 1.0 if self._end == 0 else (self._end - self._start) / self._end
+
+    def extend_to(self, end: int) -> None:
+        """There are `end` records now."""
+        with self._condition:
+            self._wanted_end = max(self._wanted_end, end)
+            self._condition.notify()
+
+    def stop(self) -> None:
+        """Look no further."""
+        with self._condition:
+            self._is_stopping = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            while not self._is_stopping:
+                if self._wanted_end > self._end:
+                    stop = min(self._wanted_end, self._end + _BLOCK_RECORDS)
+                    self._newer.extend(self._matches(self._end, stop))
+                    self._end = stop
+                elif self._start > 0:
+                    start = max(self._start - _BLOCK_RECORDS, 0)
+                    self._older.extend(reversed(self._matches(start, self._start)))
+                    self._start = start
+                else:
+                    self._tell(at_once=True)
+                    with self._condition:
+                        self._condition.wait_for(lambda: self._is_stopping or self._wanted_end > self._end)
+                    continue
+                self._tell(at_once=False)
+                time.sleep(_REST_SECONDS)
+        except (LedgerError, OSError) as error:
+            self.problem = str(error)
+            self._tell(at_once=True)
+
+    def _matches(self, start: int, stop: int) -> list[int]:
+        """Positions from `start` to before `stop` that match; lines are decoded only where their bytes may."""
+        fits = self.condition.matches_line
+        may = [position for position, line in enumerate(self._store.lines(start, stop), start) if fits(line)]
+        if not may:
+            return []
+        wanted = set(may)
+        records = self._store.scan(start=may[0], stop=may[-1] + 1)
+        return [record.position for record in records if record.position in wanted and self.condition.matches(record)]
+
+    def _tell(self, *, at_once: bool) -> None:
+        now = time.monotonic()
+        if at_once or now - self._posted >= _POST_SECONDS:
+            self._posted = now
+            self._post(FilterProgressed())
