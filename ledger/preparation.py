@@ -55,7 +55,7 @@ def prepare(
     fence = _fence(guards) if guards else None
     if redactor is not None:
         _check_name(redactor, stream, key)
-        actor, num_in_actor = redactor.redact_text(meta.actor or "")
+        actor, num_in_actor = (None, 0) if meta.actor is None else redactor.redact_text(meta.actor)
         meta = replace(meta, actor=actor) if num_in_actor else meta
         encoded = [_redact(event, codec, redactor, meta, fence, num_in_actor) for event in encoded]
     is_reserved = stream == LEDGER_STREAM or stream.startswith(OWNER_STREAMS)
@@ -100,7 +100,7 @@ def _redact(event: Encoded, codec: Codec, redactor: Redactor, meta: Meta, fence:
 
 def _check_name(redactor: Redactor, stream: str, key: str | None) -> None:
     """EncodeError if a name under which events are stored, and which must not change, holds a secret."""
-    if redactor.redact_text(f"{stream}|{key or ''}")[1]:
+    if redactor.is_secret_name(stream) or (key is not None and redactor.is_secret_name(key)):
         raise EncodeError("The stream name or the key of an append holds a secret, expected none: name it otherwise.")
 
 
