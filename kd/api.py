@@ -22,6 +22,7 @@ from typing import Any
 
 from kd.errors import UsageError
 from kd.events import REGISTRY
+from kd.keys import key_folder, signer_for
 from kd.run import commands, states
 from kd.run.config import RunConfig
 from kd.run.config_file import load_run_config
@@ -35,6 +36,7 @@ from ledger import create_ledger, open_ledger
 from ledger.clock import SystemClock
 from ledger.errors import LedgerExistsError, NotALedgerError
 from ledger.follow import follow
+from ledger.layout import Layout
 from ledger.ownership import claim, is_owned, wait_for_death
 from ledger.record import Cursor, Record
 from ledger.segments import FileStore
@@ -63,17 +65,22 @@ def resume(run: str, *, ledger: str | Path | None = None) -> Run:
 
 
 def open(ledger: str | Path | None = None, *, write: bool = True, create: bool = False) -> Ledger:
-    """The ledger at `ledger`, else at $KD_LEDGER, else at ./.kd/ledger; NotALedgerError if there is none."""
+    """The ledger at `ledger`, else at $KD_LEDGER, else at ./.kd/ledger; NotALedgerError if there is none.
+
+    A new ledger gets a key of its own in this person's key folder; one whose key is there is signed as it grows.
+    """
     path = default_ledger() if ledger is None else Path(ledger)
+    redactor, keys = redactor_of(os.environ), key_folder(os.environ)
     if create and not (path / "LEDGER.json").exists():
+        new = keys.create(f"kd.invalid/{secrets.token_hex(16)}")
         try:
-            origin = f"kd.invalid/{secrets.token_hex(16)}"
-            return Ledger(create_ledger(path, origin=origin, registry=REGISTRY, redactor=redactor_of(os.environ)))
+            return Ledger(create_ledger(path, origin=new.origin, registry=REGISTRY, redactor=redactor, signer=new), new_vkey=new.vkey)
         except LedgerExistsError:
             pass  # another process was first
     if not path.exists():
         raise NotALedgerError(f"There is no ledger at {path}: name one with --ledger or $KD_LEDGER, or make one with `kd run`.")
-    return Ledger(open_ledger(path, registry=REGISTRY, write=write, redactor=redactor_of(os.environ)))
+    signer = signer_for(keys, Layout(path).read_identity().origin) if write else None
+    return Ledger(open_ledger(path, registry=REGISTRY, write=write, redactor=redactor, signer=signer))
 
 
 def default_ledger() -> Path:
@@ -93,8 +100,10 @@ def actor() -> str:
 class Ledger:
     """A ledger and the runs in it."""
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: FileStore, *, new_vkey: str | None = None) -> None:
         self.store = store
+        self.new_vkey = new_vkey
+        """Public key of a ledger that was just made, to be pinned by whoever will check its proofs."""
 
     @property
     def path(self) -> Path:

@@ -1,6 +1,6 @@
 """Checking a run from its records and blobs alone: nothing that was computed once is believed.
 
-    chain      every line of the ledger proves its place
+    chain      every line of the ledger proves its place, and the signed tree heads stand for these lines
     refold     every stage, folded from its first event, ends in what the run says it handed over
     blobs      every blob that the run's events name is there and has its digest
     recompute  measurements from items, gates from measurements, the verdict from gates: equal to what was recorded
@@ -11,6 +11,7 @@ Needs neither torch nor a converter.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from attrs import fields, frozen, has
@@ -27,10 +28,11 @@ from kd.stage import Completed
 from kd.views.run_view import RunView, view_runs
 from ledger.errors import BlobDamagedError, BlobMissingError
 from ledger.fsck import check_ledger
+from ledger.head_examination import Trust
 from ledger.record import BlobRef, Record
 from ledger.segments import FileStore
 
-__all__ = ["AuditReport", "Finding", "Level", "LevelResult", "audit_run"]
+__all__ = ["AuditReport", "Finding", "Level", "LevelResult", "audit_run", "check_chain"]
 
 Level = Literal["chain", "refold", "blobs", "recompute"]
 
@@ -65,7 +67,8 @@ class AuditReport:
 
     run: str
     levels: tuple[LevelResult, ...]
-    state: str
+    """The chain alone if it is broken: nothing that stands in a damaged ledger is worth folding."""
+    state: str | None
     verdict: str | None
 
     @property
@@ -73,17 +76,9 @@ class AuditReport:
         return all(level.is_ok for level in self.levels)
 
 
-def audit_run(store: FileStore, run: str) -> AuditReport:
-    """The audit of `run`: chain, refold, blobs, recompute. A ledger that cannot be read to its end raises IntegrityError."""
-    records = [record for record in store.scan(streams=f"run/{run}*") if record.stream.split("/")[1] == run]
-    view = view_runs(records)[run]
-    levels = (_check_chain(store), _check_refold(view), _check_blobs(store, records), _check_recompute(store, records))
-    verdict = next((result.verdict for result in _results(view) if result.verdict is not None), None)
-    return AuditReport(run=run, levels=levels, state=states.status_of(view.run), verdict=verdict)
-
-
-def _check_chain(store: FileStore) -> LevelResult:
-    report = check_ledger(store.path, depth="full")
+def check_chain(path: Path, trust: Trust) -> LevelResult:
+    """Every line, segment digest and signed head of the ledger at `path`, and the presence of every blob that a line names."""
+    report = check_ledger(path, depth="full", trust=trust)
     found = {
         severity: tuple(
             Finding(code=finding.code, message=finding.message, position=finding.position)
@@ -93,6 +88,15 @@ def _check_chain(store: FileStore) -> LevelResult:
         for severity in ("error", "warning")
     }
     return LevelResult(level="chain", num_checked=report.size, findings=found["error"], notes=found["warning"])
+
+
+def audit_run(store: FileStore, run: str, chain: LevelResult) -> AuditReport:
+    """The audit of `run` in a ledger whose `chain` was checked: refold, blobs, recompute."""
+    records = [record for record in store.scan(streams=f"run/{run}*") if record.stream.split("/")[1] == run]
+    view = view_runs(records)[run]
+    levels = (chain, _check_refold(view), _check_blobs(store, records), _check_recompute(store, records))
+    verdict = next((result.verdict for result in _results(view) if result.verdict is not None), None)
+    return AuditReport(run=run, levels=levels, state=states.status_of(view.run), verdict=verdict)
 
 
 def _check_refold(view: RunView) -> LevelResult:

@@ -197,6 +197,11 @@ class FileStore:
             self._layout, place, after, Selection(streams, names), self._make_record, self._settings, self._places.learn, self._sealed.vouch
         )
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether this handle was given a key."""
+        return self._heads.signer is not None
+
     def sign_head(self) -> str | None:
         """Sign all records that are there; the note, or None if nothing but signatures was appended since the last one.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,20 @@ settings.register_profile("kd", derandomize=True, deadline=None)
 settings.load_profile("kd")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keys made by tests lie in a folder of all workers, never in that of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KD_KEYS", str(_shared(tmp_path_factory) / "keys"))
+        yield
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all workers have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests begin first, so that no worker is left alone with them at the end."""
     items.sort(key=lambda item: "tests/faults/" not in item.nodeid)
@@ -24,8 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def finished_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger with one finished run of configs/tiny.yaml, made once for all workers; read it, never change it."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    shared = _shared(tmp_path_factory)
     ledger, done = shared / "finished" / "ledger", shared / "finished" / "done"
     done.parent.mkdir(exist_ok=True)
     with (shared / "finished.lock").open("w") as lock:

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from cyclopts import App, CycloptsError
 
-from kd.cli import artifacts, audit, doctor, history, runs, teacher
+from kd.cli import artifacts, audit, doctor, history, ledger, proofs, runs, teacher
 from kd.cli.exit_codes import DONE, STOPPED_AT_ONCE, USAGE, describe_error, error_code, is_foreseen
 from kd.cli.screen import print_document, print_error
 from kd.errors import ConfigError
@@ -29,8 +29,11 @@ APP.command(history.show)
 APP.command(history.events)
 APP.command(history.replay)
 APP.command(audit.audit)
+APP.command(proofs.prove)
+APP.command(proofs.verify)
 APP.command(doctor.doctor)
 APP.command(artifacts.APP)
+APP.command(ledger.APP)
 TEACHER = App(name="teacher", help="Serve a model as a teacher, or look at one.")
 TEACHER.command(teacher.serve_teacher, name="serve")
 TEACHER.command(teacher.check_teacher, name="check")

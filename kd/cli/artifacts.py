@@ -16,11 +16,12 @@ from kd.cli.exit_codes import DONE
 from kd.cli.options import JsonFlag, LedgerPath
 from kd.cli.screen import print_document, print_line, print_table
 from kd.errors import DigestMismatchError, UsageError
-from kd.views.artifact_list import all_artifact_rows, named_artifacts
+from kd.views.artifact_list import NamedArtifact, all_artifact_rows, named_artifacts
 from kd.views.run_summary import HANDED_OVER, ArtifactRow, artifact_rows
 from ledger.blobs import Blobs
+from ledger.collection import collect_blobs
 
-__all__ = ["APP", "get_artifact", "list_artifacts"]
+__all__ = ["APP", "collect_garbage", "find_artifact", "get_artifact", "list_artifacts"]
 
 APP = App(name="artifacts", help="List what stages hand over, and copy it out of the ledger.")
 
@@ -56,7 +57,7 @@ def get_artifact(
 ) -> int:
     """Copy an artifact's files into a folder, checking every byte against its digest."""
     opened = api.open(ledger, write=False)
-    artifact = _find(opened, digest)
+    artifact = find_artifact(opened, digest).artifact
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{str(output)!r} exists and is no empty folder.", hint="Name another folder.")
     for file in artifact.files:
@@ -72,15 +73,34 @@ def get_artifact(
     return DONE
 
 
+@APP.command(name="gc")
+def collect_garbage(
+    *,
+    dry_run: Annotated[bool, Parameter(name="--dry-run", negative="", help="Say what would go, and change nothing.")] = False,
+    grace_hours: Annotated[float | None, Parameter(help="Leave what was stored or needed within so many hours; 24 if not given.")] = None,
+    ledger: LedgerPath = None,
+    json: JsonFlag = False,
+) -> int:
+    """Remove blobs that no record needs: what dead processes left, and what was released. The removal is a record."""
+    collected = collect_blobs(api.open(ledger, write=True).store, dry_run=dry_run, grace_hours=grace_hours)
+    if json:
+        print_document(asdict(collected))
+    else:
+        verb = "would go" if dry_run else "went"
+        print_line(f"{collected.num_blobs} blobs of {collected.num_bytes} bytes {verb}.")
+    return DONE
+
+
 def _rows(run: api.Run, *, everything: bool) -> tuple[ArtifactRow, ...]:
     if everything:
         return all_artifact_rows(run.id, run.records())
     return tuple(row for row in artifact_rows(run.view()) if row.kind in HANDED_OVER)
 
 
-def _find(opened: api.Ledger, digest: str) -> Artifact:
+def find_artifact(opened: api.Ledger, digest: str) -> NamedArtifact:
+    """The artifact whose digest begins with `digest`; UsageError unless there is exactly one."""
     known = named_artifacts(opened.store.scan(streams="run/*"))
-    found = [artifact for key, (_, artifact) in known.items() if key.startswith(digest)]
+    found = [named for key, named in known.items() if key.startswith(digest)]
     if len(found) != 1:
         count = "no artifact" if not found else f"{len(found)} artifacts"
         raise UsageError(f"{digest!r} is the beginning of {count}, expected exactly one.", hint="See `kd artifacts list --all`.")

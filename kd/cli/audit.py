@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
+
 from attrs import asdict
 
 from kd import api
-from kd.audit import audit_run
+from kd.audit import AuditReport, audit_run, check_chain
 from kd.cli.exit_codes import DONE, INTEGRITY
+from kd.cli.links import find_run_place
 from kd.cli.options import JsonFlag, LedgerPath, RunName
 from kd.cli.screen import print_document, print_line, print_table
+from kd.keys import key_folder
+from ledger.head_examination import Trust
 
 __all__ = ["audit"]
 
 
 def audit(run: RunName, *, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Check the chain, fold every stage again, hash every blob, and derive measurements, gates and verdict anew."""
-    opened = api.open(ledger, write=False)
-    report = audit_run(opened.store, opened.run(run).id)
+    path = api.default_ledger() if ledger is None else ledger
+    chain = check_chain(path, Trust(vkeys=key_folder(os.environ).trusted()))
+    if chain.is_ok:
+        opened = api.open(path, write=False)
+        report = audit_run(opened.store, opened.run(run).id, chain)
+    else:
+        report = AuditReport(run=run, levels=(chain,), state=None, verdict=None)
     if json:
         print_document(asdict(report) | {"is_ok": report.is_ok})
     else:

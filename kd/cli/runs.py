@@ -15,7 +15,7 @@ from kd.cli.outcome import print_outcome
 from kd.cli.plan import print_plan
 from kd.cli.preflight import check_teacher
 from kd.cli.progress import showing_progress
-from kd.cli.screen import print_document, print_line
+from kd.cli.screen import print_document, print_error, print_line
 from kd.run import states
 from kd.run.config_file import load_run_config
 
@@ -44,7 +44,10 @@ def run(
     if dry_run:
         print_plan(settings, as_json=json)
         return DONE
-    planned = api.open(ledger, create=True).plan(settings)
+    opened = api.open(ledger, create=True)
+    if opened.new_vkey is not None:
+        print_error(f"A new ledger in {opened.path}. Its public key, for whoever will check its proofs: {opened.new_vkey}")
+    planned = opened.plan(settings)
     return _work(planned, detach=detach, as_json=json)
 
 

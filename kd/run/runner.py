@@ -75,6 +75,7 @@ class Runner:
                 self._handle(commands.StopRun())
         if isinstance(self._live.state, states.Succeeded | states.Rejected | states.Cancelled):
             shutil.rmtree(self._scratch, ignore_errors=True)
+        self._sign()
         return self._state()
 
     def _drive_stage(self, stage: Stage) -> None:
@@ -146,6 +147,7 @@ class Runner:
                 verdict = verdict_of(live.state) if stage.name == "governance" else None
                 status = None if verdict is None else verdict.status
                 self._handle(commands.CompleteStage(stage=stage.name, outputs=outputs, seconds=seconds, verdict=status))
+                self._sign()
                 shutil.rmtree(self._scratch / stage.name, ignore_errors=True)
             case Failed(step=step, reason=reason, is_retryable=is_retryable):
                 failure = StageFailed(stage=stage.name, step=step, reason=reason, is_retryable=is_retryable, traceback=self._traceback)
@@ -154,6 +156,11 @@ class Runner:
     def _keep_text(self, text: str) -> BlobRef:
         data, redactor = text.encode(errors="backslashreplace"), self._store.redactor
         return self._store.blobs.put_bytes(data if redactor is None else redactor.redact(data)[0])
+
+    def _sign(self) -> None:
+        """Sign all that is recorded, if the ledger's key is here: whoever alters a finished stage would have to forge this too."""
+        if self._store.can_sign:
+            self._store.sign_head()
 
     def _record_sample(self, sample: ProcessSampled) -> None:
         self._handle(commands.SampleProcess(sample=sample))
