@@ -91,9 +91,10 @@ class Examination:
         if index < size:
             del envelopes[-index:]
         chunk = lines[: len(envelopes)]
+        data = b"\n".join([*chunk, b""])
         chain = _chain_behind(chunk, self.chain)
         order = None if chain is None or not chunk else self._order_behind(envelopes)
-        if chain is None or order is None or not all(map(_has_form, chunk, envelopes)) or not self._has_content(chunk, envelopes):
+        if chain is None or order is None or not _has_form(data, chunk, envelopes) or not self._has_content(data, envelopes):
             return 0
         self._versions.update(order.versions)
         self._keys |= order.keys
@@ -123,7 +124,7 @@ class Examination:
             return
         if line[:HEAD_BYTES] != head(link(self.chain, line[HEAD_BYTES:])):
             yield "chain_broken", "does not follow from the line before it: one of the two was altered, or a line is missing"
-        elif line[HEAD_BYTES:] != rebuild(envelope) or len(line) > LINE_MAX_BYTES:
+        elif line + b"\n" != rebuild([envelope]) or len(line) > LINE_MAX_BYTES:
             yield "line_damaged", "does not have the form in which lines are written"
         self.chain = stated
         if envelope.q != self.position:
@@ -190,16 +191,15 @@ class Examination:
         order.fences[envelope.s] = max(fence, before)
         return fence >= before
 
-    def _has_content(self, lines: list[bytes], envelopes: list[Envelope]) -> bool:
-        """Whether every payload is one; the blobs that they name are noted."""
-        for line, each in zip(lines, envelopes, strict=True):
-            if b'"$blob"' in line:
-                return False
+    def _has_content(self, data: bytes, envelopes: list[Envelope]) -> bool:
+        """Whether nothing is wrong with the payloads, and none lies in a blob; the blobs that they name are noted."""
+        if b'"$blob"' in data:
+            return False
+        for each in envelopes if self._codec is not None else ():
             if self._codec is not None and any(True for _ in self._event_mistakes(self._codec, each, bytes(each.e))):
                 return False
-        for line, each in zip(lines, envelopes, strict=True):
-            if b'"sha256":"' in line:
-                self._note_blobs(bytes(each.e), each.q)
+        for each in envelopes if b'"sha256":"' in data else ():
+            self._note_blobs(bytes(each.e), each.q)
         return True
 
     def _batch_mistakes(self, envelope: Envelope) -> Iterator[tuple[str, str]]:
@@ -268,20 +268,9 @@ def _chain_behind(lines: list[bytes], chain: bytes) -> bytes | None:
     return chain
 
 
-def _has_form(line: bytes, envelope: Envelope) -> bool:
-    """Whether `line`, behind its chain hash, is what `rebuild` would make of `envelope`."""
-    if envelope.k is not None or envelope.m is not None:
-        return line[HEAD_BYTES:] == rebuild(envelope) and len(line) <= LINE_MAX_BYTES
-    start = b',"q":%d,"s":"%s","v":%d,"b":[%d,%d],"t":%d,"y":"%s","e":' % (
-        envelope.q,
-        envelope.s.encode(),
-        envelope.v,
-        *envelope.b,
-        envelope.t,
-        envelope.y.encode(),
-    )
-    num_bytes = HEAD_BYTES + len(start) + len(bytes(envelope.e)) + 1
-    return line.startswith(start, HEAD_BYTES) and len(line) == num_bytes <= LINE_MAX_BYTES
+def _has_form(data: bytes, lines: list[bytes], envelopes: list[Envelope]) -> bool:
+    """Whether `data`, made of `lines`, is what the grammar prescribes for `envelopes`."""
+    return data == rebuild(envelopes) and max(map(len, lines)) <= LINE_MAX_BYTES
 
 
 def _has_twin_keys(payload: bytes) -> bool:

@@ -127,6 +127,8 @@ class _Check:
         self.examination = Examination(chain_bytes(genesis.chain), 0, blobs=self._blobs, codec=codec, is_deep=depth == "deep")
         self._codec = codec
         self._missing_summaries: set[BlobRef] = set()
+        self._digest = (0, "")
+        """Of the segment before."""
 
     def run(self) -> None:
         try:
@@ -161,6 +163,7 @@ class _Check:
         data = self._layout.segment(segment).read_bytes()
         if segment > 0:
             self._link_to_previous(segment)
+        self._digest = (0, "") if segment == self.segments[-1] else _digest(data)
         examination, num_before = self.examination, len(self.examination.findings)
         offset, good, is_whole = 0, self._place(segment, 0), True
         end = data.rfind(b"\n") + 1
@@ -219,11 +222,10 @@ class _Check:
     def _link_to_previous(self, segment: int) -> None:
         try:
             opened = opened_segment(self._layout, segment)
-            previous = self._layout.segment(segment - 1).read_bytes() if segment - 1 in self.segments else None
         except CorruptError:
             return  # reported with the lines
-        if previous is not None:
-            found = (len(previous), hashlib.sha256(previous).hexdigest())
+        if segment - 1 in self.segments:
+            found = self._digest if self._depth != "quick" else _digest(self._layout.segment(segment - 1).read_bytes())
             if found != (opened.previous.num_bytes, opened.previous.sha256):
                 name = segment_name(segment - 1)
                 self._add("segment_digest", f"{name} has {found[0]} bytes and SHA-256 {found[1]}, unlike when it was sealed.", segment - 1)
@@ -272,6 +274,11 @@ class _Check:
     def _add(self, code: str, message: str, segment: int | None = None, offset: int | None = None) -> None:
         name = None if segment is None else segment_name(segment)
         self.findings.append(finding(code, message, segment=name, offset_bytes=offset))
+
+
+def _digest(data: bytes) -> tuple[int, str]:
+    """Length and SHA-256."""
+    return len(data), hashlib.sha256(data).hexdigest()
 
 
 def _capital(text: str) -> str:

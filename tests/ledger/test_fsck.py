@@ -51,7 +51,18 @@ def test_a_good_ledger_has_no_findings(ledger: Path, depth: str) -> None:
     assert (report.is_ok, report.exit, _codes(report), report.size, report.num_segments) == (True, 0, [], 38, 1)
     with open_ledger(ledger, registry=REGISTRY) as store:
         assert Cursor(position=report.size, chain=report.chain) == store.end()
-    assert set(report.to_plain()) == {"is_ok", "exit", "size", "chain", "num_segments", "findings", "seconds", "records_per_second"}
+    assert set(report.to_plain()) == {
+        "is_ok",
+        "exit",
+        "size",
+        "chain",
+        "root",
+        "head",
+        "num_segments",
+        "findings",
+        "seconds",
+        "records_per_second",
+    }
 
 
 def test_a_damaged_line_is_found_and_the_rest_examined(ledger: Path) -> None:
