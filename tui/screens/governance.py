@@ -1,0 +1,235 @@
+"""The gates of the open run, the verdict, and the records that both rest on, each one key away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from attrs import frozen
+from textual.app import ComposeResult
+
+from kd.views.gate_table import GateRow, VerdictRow
+from kd.views.gate_table import GateTable as Judgement
+from kd.views.safe_text import safe_text
+from tui.feed.frame import Frame
+from tui.messages import RecordChosen
+from tui.screens.kd_screen import KdScreen
+from tui.themes import UNICODE, Glyphs, glyphs_of
+from tui.widgets.fact_lines import FactLines
+from tui.widgets.figures import short
+from tui.widgets.gate_table import GateTable, gate_status
+from tui.widgets.painting import Pieces
+from tui.widgets.row_list import Column, RowList, Rows
+
+__all__ = ["GovernanceScreen"]
+
+_EVIDENCE = (
+    Column("record", 9, is_right=True),
+    Column("says", 30, grows=True),
+    Column("value", 9, is_right=True),
+    Column("95 % interval", 18, rank=2),
+    Column("n", 6, is_right=True, rank=1),
+    Column("measured on", 16, rank=3),
+)
+_LOOKS = {"approved": ("done", "good"), "waiver_required": ("unknown", "warn"), "rejected": ("failed", "bad")}
+
+
+@frozen(kw_only=True)
+class _Evidence:
+    """A record that a gate or the verdict rests on."""
+
+    position: int | None
+    says: str
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    n: int | None = None
+    subject: str = ""
+
+
+class GovernanceScreen(KdScreen):
+    """Gates above, what the chosen one rests on beneath."""
+
+    number = 7
+    title_word = "governance"
+    footer = ("open", "next_pane", "next_item", "prove_verdict", "origin", "copy_link", "live", "help", "leave")
+    DEFAULT_CSS: ClassVar[str] = """
+    GovernanceScreen #gates { height: 1fr; }
+    GovernanceScreen #evidence { min-height: 4; }
+    """
+
+    def compose_body(self) -> ComposeResult:
+        yield FactLines(id="verdict")
+        yield GateTable(id="gates")
+        yield FactLines(id="reason", classes="-title")
+        yield RowList(id="evidence")
+
+    def on_mount(self) -> None:
+        self._gates: tuple[GateRow, ...] = ()
+        self._evidence: tuple[_Evidence, ...] = ()
+        self._judgement: Judgement | None = None
+        self.query_one("#gates", GateTable).focus()
+        super().on_mount()
+
+    def show(self, frame: Frame) -> None:
+        judgement: Judgement | None = frame.governance
+        self._judgement = judgement
+        self._gates = () if judgement is None else judgement.rows()
+        glyphs = glyphs_of(self.app)
+        self.query_one("#verdict", FactLines).lines = tuple(_summary(judgement, glyphs))
+        self.query_one("#gates", GateTable).show_gates(self._gates, glyphs, empty=_empty(frame))
+        self._show_evidence()
+
+    def header_facts(self, frame: Frame) -> str:
+        judgement: Judgement | None = frame.governance
+        if judgement is None or judgement.verdict is None:
+            return ""
+        return judgement.verdict.verdict.status.replace("_", " ")
+
+    def link_position(self) -> int | None:
+        if self.query_one("#evidence", RowList).lines.has_focus:
+            return self._chosen_evidence()
+        gate = self._chosen_gate()
+        return None if gate is None else gate.position
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        if message.list.id == "gates":
+            self._show_evidence()
+
+    def on_row_list_opened(self, message: RowList.Opened) -> None:
+        if message.list.id == "gates":
+            self.query_one("#evidence", RowList).focus()
+            return
+        position = self._chosen_evidence()
+        if position is None:
+            self.notify("No record of this run says it: it was measured elsewhere.", severity="warning", markup=False)
+        else:
+            self.post_message(RecordChosen(position))
+
+    def do_claims(self) -> None:
+        self.notify("No claims are recorded in this ledger.", markup=False)
+
+    def do_expired(self) -> None:
+        self.notify("No waivers are recorded in this ledger, so none has expired.", markup=False)
+
+    def _show_evidence(self) -> None:
+        gate, glyphs = self._chosen_gate(), glyphs_of(self.app)
+        self._evidence = tuple(_evidence(gate, self._judgement))
+        found = self._evidence
+        self.query_one("#evidence", RowList).styles.height = min(len(found) + 2, self.size.height // 3 + 1)
+        self.query_one("#reason", FactLines).lines = (_reason(gate, self._judgement, glyphs),)
+        self.query_one("#evidence", RowList).rows = Rows(
+            columns=_EVIDENCE,
+            num_rows=len(found),
+            cells=lambda index: _evidence_cells(found[index], glyphs),
+            key=lambda index: found[index].says,
+            empty="nothing: the gate waits for the evidence it names" if gate else "no gate is chosen",
+        )
+
+    def _chosen_gate(self) -> GateRow | None:
+        index = self.query_one("#gates", GateTable).chosen
+        return self._gates[index] if index is not None and index < len(self._gates) else None
+
+    def _chosen_evidence(self) -> int | None:
+        index = self.query_one("#evidence", RowList).chosen
+        return self._evidence[index].position if index is not None and index < len(self._evidence) else None
+
+
+def _summary(judgement: Judgement | None, glyphs: Glyphs) -> Iterator[Pieces]:
+    if judgement is None or not judgement.planned:
+        yield ((f"{glyphs.waiting} no verdict yet", "bold muted"), ("   the run is judged when its evaluation is done", "muted"))
+        return
+    yield _verdict(judgement.verdict, judgement, glyphs)
+    counts = judgement.counts()
+    yield (
+        ("gates ", "muted"),
+        (f"{counts['pass']} {glyphs.done} pass", "good"),
+        (f"  {counts['fail']} {glyphs.failed} fail", "text" if counts["fail"] else "muted"),
+        (f"  {counts['inconclusive']} {glyphs.unknown} inconclusive", "text" if counts["inconclusive"] else "muted"),
+        (f"  {counts['waiting']} {glyphs.waiting} waiting" if counts["waiting"] else "", "text"),
+        ("    evidence ", "muted"),
+        (f"{len(judgement.admitted)} admitted", "text"),
+        (f"  {len(judgement.refused)} refused", "bad" if judgement.refused else "muted"),
+    )
+    if judgement.verdict is not None and judgement.verdict.verdict.violations:
+        yield from _violations(judgement.verdict, glyphs)
+
+
+def _verdict(row: VerdictRow | None, judgement: Judgement, glyphs: Glyphs) -> Pieces:
+    if row is None:
+        return ((f"{glyphs.running} being judged", "bold accent"), (f"   for purpose {judgement.purpose}", "muted"))
+    verdict = row.verdict
+    glyph, tone = _LOOKS[verdict.status]
+    word = verdict.status.replace("_", " ").upper()
+    return (
+        (f"{getattr(glyphs, glyph)} {word}", f"bold {tone}"),
+        (f"   for {verdict.purpose} by {safe_text(verdict.gate_set)}", "text"),
+        (f"   {safe_text(verdict.id)}", "muted"),
+        (f"   @{row.position:,}", "accent"),
+    )
+
+
+def _violations(row: VerdictRow, glyphs: Glyphs) -> Iterator[Pieces]:
+    for violation in row.verdict.violations[:3]:
+        waiver = "may be waived" if violation.is_waivable else "may not be waived"
+        yield (
+            (f"{glyphs.failed} {safe_text(violation.gate_id)}", "bad"),
+            (f"  {safe_text(violation.reason)}", "text"),
+            (f"  {waiver}", "warn" if violation.is_waivable else "bad"),
+        )
+    more = len(row.verdict.violations) - 3
+    if more > 0:
+        yield ((f"  and {more} more against approval", "muted"),)
+
+
+def _reason(gate: GateRow | None, judgement: Judgement | None, glyphs: Glyphs) -> Pieces:
+    if gate is None:
+        return (("what the verdict rests on", "bold text"),)
+    status, tone = gate_status(gate.status, gate.gate.level, glyphs)
+    violated = {} if judgement is None or judgement.verdict is None else {v.gate_id: v for v in judgement.verdict.verdict.violations}
+    waiver = "" if gate.gate.id not in violated else "  may be waived" if violated[gate.gate.id].is_waivable else "  may not be waived"
+    return ((safe_text(gate.gate.id), "bold text"), (f"  {status}", tone), (f"  {safe_text(gate.reason)}", "text"), (waiver, "warn"))
+
+
+def _evidence(gate: GateRow | None, judgement: Judgement | None) -> Iterator[_Evidence]:
+    """The gate's record and its measurements, then the verdict's and the evidence it admitted."""
+    if gate is not None and gate.position is not None:
+        yield _Evidence(position=gate.position, says=f"gate {gate.gate.id}: {gate.status}, {gate.rule}", value=gate.value)
+        for used in gate.evidence:
+            found = used.measurement
+            yield _Evidence(
+                position=used.position,
+                says=f"{found.metric} on {found.suite}/{found.slice}" + (f": {found.reason}" if found.value is None else ""),
+                value=found.value,
+                interval=None if found.low is None or found.high is None else (found.low, found.high),
+                n=found.n,
+                subject=found.subject,
+            )
+    if judgement is None:
+        return
+    if judgement.verdict is not None:
+        yield _Evidence(position=judgement.verdict.position, says=f"verdict {judgement.verdict.verdict.status}")
+    for position, admitted in judgement.admitted:
+        says = f"admitted {admitted.kind}, {admitted.num_measurements} measurements"
+        yield _Evidence(position=position, says=says, subject=admitted.digest)
+    for position, refused in judgement.refused:
+        yield _Evidence(position=position, says=f"refused {refused.kind}: {refused.reason}", subject=refused.digest)
+
+
+def _evidence_cells(row: _Evidence, glyphs: Glyphs) -> Sequence[Pieces]:
+    interval = "" if row.interval is None else f"{short(row.interval[0])} to {short(row.interval[1])}"
+    return (
+        ((glyphs.dash if row.position is None else f"@{row.position:,}", "muted" if row.position is None else "accent"),),
+        ((safe_text(row.says), "text"),),
+        ((short(row.value) if row.value is not None else "", "bold text"),),
+        ((interval, "muted"),),
+        (("" if row.n is None else f"{row.n:,}", "muted"),),
+        ((f"{row.subject[:12]}{glyphs.ellipsis}" if row.subject else "", "muted"),),
+    )
+
+
+def _empty(frame: Frame) -> str:
+    if frame.run is None:
+        return "no run is open: choose one on screen 1"
+    if frame.governance is None or frame.is_catching_up:
+        return f"reading the run{UNICODE.ellipsis}"
+    return "no gate was planned yet: governance begins when evaluation is done"

@@ -1,0 +1,37 @@
+"""A few lines of facts above or beneath a list; each line is cut where the room ends."""
+
+from __future__ import annotations
+
+from textual.geometry import Size
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.themes import palette_of
+from tui.widgets.painting import Pieces, fitted, paint
+
+__all__ = ["FactLines"]
+
+
+class FactLines(Widget):
+    """As many lines as it is given; `-title` puts them on a bar."""
+
+    DEFAULT_CSS = "FactLines { height: auto; } FactLines.-title { background: $kd-panel; }"
+
+    lines: reactive[tuple[Pieces, ...]] = reactive((), layout=True)
+
+    def __init__(self, *lines: Pieces, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.set_reactive(FactLines.lines, lines)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return container.width
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self.lines)
+
+    def render_line(self, y: int) -> Strip:
+        width = self.content_size.width
+        pieces = self.lines[y] if y < len(self.lines) else ()
+        background = "panel" if self.has_class("-title") else "background"
+        return paint(fitted(((" ", "text"), *pieces), width), width=width, palette=palette_of(self.app), background=background)
