@@ -8,8 +8,10 @@ from ledger.findings import Finding, FsckReport
 from ledger.follow import follow, follow_async
 from ledger.fsck import check_ledger
 from ledger.handle import Live
+from ledger.index import Index, open_index
 from ledger.opening import create_ledger, open_ledger
 from ledger.ownership import Ownership, claim, is_owned, wait_for_death
+from ledger.projection import Projection, Projector, project
 from ledger.record import Appended, BlobRef, Cursor, Guard, Meta, Record, UnknownEvent
 from ledger.redaction import Redactor
 from ledger.registry import Durability, Entry, Registry
@@ -31,12 +33,15 @@ __all__ = [
     "Finding",
     "FsckReport",
     "Guard",
+    "Index",
     "LedgerSettings",
     "LedgerStats",
     "Live",
     "MemoryStore",
     "Meta",
     "Ownership",
+    "Projection",
+    "Projector",
     "Record",
     "Redactor",
     "Registry",
@@ -52,7 +57,9 @@ __all__ = [
     "follow_async",
     "is_owned",
     "ledger_stats",
+    "open_index",
     "open_ledger",
+    "project",
     "release_blob",
     "verify_lines",
     "wait_for_death",

@@ -24,6 +24,7 @@ from ledger.segments import FileStore
 __all__ = ["Ownership", "claim", "is_owned", "wait_for_death"]
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,180}")
+_RESERVED = frozenset({"index", "tree"})
 _CLAIM_SECONDS = 0.05
 """Whoever asks whether a run is owned holds its lock for microseconds; a claim outlasts that."""
 _LOOK_SECONDS = 0.001
@@ -142,4 +143,6 @@ def _take(lock: int, path: Path, run: str) -> None:
 def _lock_path(root: Path, run: str) -> Path:
     if _RUN.fullmatch(run) is None:
         raise ValueError(f"The run {run!r} is not named by 1 to 181 letters, digits, '.', '_' and '-'.")
+    if run in _RESERVED:
+        raise ValueError(f"The run {run!r} has a name that the ledger needs for a lock of its own: choose another.")
     return Layout(root).owner_lock(run)

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from msgspec import structs
 
-from ledger.batches import BatchReader, Lines, Place
+from ledger.batches import Lines, Place
 from ledger.blobs import Blobs
 from ledger.chain import chain_text
 from ledger.clock import Clock
@@ -30,23 +30,17 @@ from ledger.preparation import Prepared, prepare
 from ledger.record import Appended, BlobRef, Cursor, Guard, Meta, Record
 from ledger.redaction import Redactor
 from ledger.registry import Durability, Registry
-from ledger.sealed import SealedSegments
+from ledger.segment_reader import SegmentReader
 from ledger.segment_writer import SegmentWriter
 from ledger.selection import Selection
 from ledger.settings import LedgerSettings
 from ledger.signed_history import SignedHistory
 from ledger.store import NO_META, Tail
-from ledger.tail import FileTail
 from ledger.tree_head import Signer, TreeHead
 
 __all__ = ["FileStore"]
 
 _NUM_APPENDERS = 8
-_LOOK_BYTES = 1 << 16
-_MANY_RECORDS = 20_000
-"""Linking so many lines takes as long as the digest of a whole segment."""
-_RECORD_BYTES = 1 << 10
-"""What a few records are guessed to take, so that looking at them does not read a whole chunk."""
 
 
 class FileStore:
@@ -83,7 +77,7 @@ class FileStore:
         self._heads = Heads(self._layout, origin, vkey, records, signer if write else None, settings)
         self._writer = SegmentWriter(self._layout, origin, self._codec, self.blobs, settings, clock, disk, write=write)
         self._places = self._writer.places
-        self._sealed = SealedSegments(self._layout)
+        self._reader = SegmentReader(self._layout, self._places, settings)
         watch_forks(self)
         try:
             head = self._layout.read_head()
@@ -192,10 +186,8 @@ class FileStore:
     def tail(self, after: Cursor, *, streams: str = "*", names: str = "*") -> Tail:
         with self._mutex:
             self._catch_up()
-            place = self._place_before(after.position)
-        return FileTail(
-            self._layout, place, after, Selection(streams, names), self._make_record, self._settings, self._places.learn, self._sealed.vouch
-        )
+            highest = self._writer.place.segment
+        return self._reader.tail(after, highest, Selection(streams, names), self._make_record)
 
     @property
     def can_sign(self) -> bool:
@@ -318,37 +310,14 @@ class FileStore:
     def _stream_lines(self, stream: str) -> Iterator[Lines]:
         """All lines so far of the segments that `stream` is in."""
         head = self._writer.journal.streams.get(stream)
-        stop = self._writer.journal.position
-        starts = [] if head is None else [self._places.start(segment) for segment in head.segments]
-        return (lines for place in starts for lines in self._walk(place, 0, stop, only_segment=True))
+        return self._reader.walk_segments([] if head is None else head.segments, self._writer.journal.position)
 
     def _lines(self, start: int, stop: int | None) -> Iterator[Lines]:
         with self._mutex:
             self._catch_up()
             end = self._writer.journal.position
-            place = self._place_before(start)
-        return self._walk(place, start, end if stop is None else min(stop, end))
-
-    def _walk(self, place: Place, start: int, stop: int, *, only_segment: bool = False) -> Iterator[Lines]:
-        """Chunks of lines at positions from `start` to before `stop`, read from `place` on."""
-        num_records = stop - place.position
-        with BatchReader(
-            self._layout,
-            place,
-            chunk_bytes=min(self._settings.read_chunk_bytes, max(_LOOK_BYTES, _RECORD_BYTES * num_records)),
-            only_segment=only_segment,
-            learn=self._places.learn,
-            vouch=self._sealed.vouch if num_records > _MANY_RECORDS else None,
-        ) as reader:
-            while reader.place.position < stop:
-                first = reader.place.position
-                lines = reader.read()
-                if not lines:
-                    return
-                yield lines[max(start - first, 0) : stop - first]
-
-    def _place_before(self, position: int) -> Place:
-        return self._places.before(position, self._writer.place.segment)
+            place = self._places.before(start, self._writer.place.segment)
+        return self._reader.walk(place, start, end if stop is None else min(stop, end))
 
     def _check_open(self) -> None:
         if self._closed_because:

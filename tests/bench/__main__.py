@@ -12,8 +12,10 @@ from tests.bench.rows import Row, rows_to_json, rows_to_table
 
 _BENCHMARKS = {
     "append": "share of a training step that recording its event costs",
+    "faults": "what is lost, changed unnoticed or inconsistent after every fault that a ledger must stand",
     "kill": "a run that is killed at random instants and resumed, beside one that nobody disturbs",
     "ledger": "append, replay and follow beside the floor that the disk and the parser set",
+    "reading": "a ledger of a million records: opening, reading and replaying to any position, following, memory",
     "quality": "held-out KL of the trained student beside the untrained one and cross-entropy alone",
 }
 

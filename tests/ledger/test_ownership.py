@@ -43,3 +43,10 @@ def test_a_run_needs_a_plain_name(tmp_path: Path) -> None:
     """A name that could leave the folder of locks is refused."""
     with new_ledger(tmp_path) as store, pytest.raises(ValueError, match="is not named by"):
         claim(store, "../r1", "ann")
+
+
+@pytest.mark.parametrize("run", ["index", "tree"])
+def test_a_run_cannot_be_called_what_the_ledger_locks_itself(tmp_path: Path, run: str) -> None:
+    """The locks of the index and of the tree lie beside those of the runs."""
+    with new_ledger(tmp_path) as store, pytest.raises(ValueError, match="choose another"):
+        claim(store, run, "ann")
