@@ -132,7 +132,6 @@ class Blobs:
             sync_path(partial)
             check_size(partial, ref.num_bytes)
             partial.rename(target)
-            check_size(target, ref.num_bytes)
             sync_path(target.parent)
             sync_path(target.parent.parent)  # another process may just have made the folder between
         except BaseException as error:

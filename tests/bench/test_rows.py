@@ -65,4 +65,4 @@ def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit) as stopped:
         main(["frob"])
     assert stopped.value.code == 2
-    assert "'append', 'kill', 'ledger', 'quality'" in capsys.readouterr().err
+    assert "'append', 'faults', 'kill', 'ledger', 'quality'" in capsys.readouterr().err

@@ -12,6 +12,8 @@ from attrs import frozen
 
 from ledger import errors
 from ledger.crash_matrix import check_recovery, restart_machine
+from ledger.key_files import KeyFolder
+from ledger.layout import Layout
 from ledger.opening import create_ledger
 from tests.ledger.examples import ORIGIN, REGISTRY
 from tests.ledger.faults.nursery import Nursery
@@ -45,8 +47,18 @@ _ERRORS = {
 }
 _LIES = {"ftruncate": "0", "mkdir": "0", "pread64": "0", "rename": "0", "write": "7"}
 """Results of calls that did nothing. That of a sync that did nothing cannot be told from the truth."""
-_SETTLED = ("ack", "created", "read", "warning")
-_SCENES = {"append": "a:9", "repair": "a:4", "create": "a:3", "file": "2", "own": "r1", "read": ""}
+_SETTLED = ("ack", "collected", "created", "read", "signed", "warning")
+_SCENES = {
+    "append": "a:9",
+    "collect": "2",
+    "create": "a:3",
+    "file": "2",
+    "index": "",
+    "own": "r1",
+    "read": "",
+    "repair": "a:4",
+    "sign": "2",
+}
 """What the process is about, and with what."""
 
 
@@ -112,6 +124,7 @@ def _try(nursery: Nursery, folder: Path, injection: Injection) -> tuple[int, lis
         said = worker.lines()
     found = [line for line in said if _is_bug(line)]
     answers = acknowledged(said)
+    found += _lost_heads(ledger, said)
     if (ledger / "LEDGER.json").exists():
         found += check_recovery(ledger, REGISTRY, answers)
         restart_machine(ledger)
@@ -128,13 +141,22 @@ def _set_up(folder: Path, scene: str) -> Path:
     shutil.rmtree(ledger, ignore_errors=True)
     if scene == "create":
         return ledger
-    with create_ledger(ledger, origin=ORIGIN, registry=REGISTRY, settings=SMALL) as store:
+    keys = KeyFolder(folder / "keys")
+    signer = (keys.signer(ORIGIN) if keys.list() else keys.create(ORIGIN)) if scene == "sign" else None
+    with create_ledger(ledger, origin=ORIGIN, registry=REGISTRY, settings=SMALL, signer=signer) as store:
         for key, events in batches("before", 4):
             store.append("run/before", events, key=key)
     if scene == "repair":
         with sorted((ledger / "seg").iterdir())[-1].open("ab") as segment:
             segment.write(b'{"c":"AAAA')
     return ledger
+
+
+def _lost_heads(ledger: Path, said: list[str]) -> list[str]:
+    """Every head that was answered is in place, or a later one."""
+    sizes = [int(line.split()[1]) for line in said if line.startswith("signed ")]
+    head = Layout(ledger).read_head()
+    return [f"the head of {max(sizes)} records is lost"] if sizes and (head is None or head.size < max(sizes)) else []
 
 
 def _task(scene: str, ledger: Path) -> str:

@@ -7,6 +7,7 @@ until it is let go, so that a tracer can be attached to it first.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -21,14 +22,19 @@ from pathlib import Path
 from types import TracebackType
 
 from ledger.fsck import check_ledger
-from ledger.opening import create_ledger
+from ledger.index import open_index
+from ledger.opening import create_ledger, open_ledger
+from ledger.projection import project
 from tests.ledger.examples import ORIGIN, REGISTRY
 from tests.ledger.faults.tasks import TASKS
+from tests.ledger.folds import STEPS
 
 __all__ = ["Nursery", "Worker"]
 
 _ROOT = Path(__file__).parents[3]
 _PR_SET_PTRACER = 0x59616D61
+_PIPE_BYTES = 4096
+"""Who has said so much that nobody listened to waits, so that no storm is of one writer."""
 
 
 class Worker:
@@ -99,6 +105,8 @@ class Nursery:
         }
         worker = Worker(self, self.ask(request), pipe, gate)
         os.set_blocking(pipe, True)
+        if sys.platform == "linux":
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         if is_gated:
             assert worker.line() == "ready"
         for name in names:
@@ -126,6 +134,8 @@ def _serve() -> None:
     """Fork or await, as each line of standard input says."""
     with tempfile.TemporaryDirectory() as folder:  # so that no worker imports anything while its system calls are counted
         create_ledger(Path(folder) / "ledger", origin=ORIGIN, registry=REGISTRY).close()
+        with open_ledger(Path(folder) / "ledger", registry=REGISTRY) as store, open_index(store) as index:
+            project(store, STEPS, index=index)
         check_ledger(Path(folder) / "ledger", "deep", registry=REGISTRY)
     for line in sys.stdin:
         request = json.loads(line)

@@ -17,6 +17,7 @@ from typing import TypeVar
 from attrs import define, field
 
 from ledger.crash_matrix import check_recovery
+from ledger.key_files import KeyFolder
 from ledger.opening import create_ledger
 from tests.ledger.examples import ORIGIN, REGISTRY
 from tests.ledger.faults.nursery import Nursery
@@ -207,17 +208,18 @@ def _creation(nursery: Nursery, folder: Path) -> _History:
 
 
 def _writers(nursery: Nursery, folder: Path) -> _History:
-    """Two appending and one filing process, on a ledger with a torn tail."""
+    """An appending, a filing and a signing process, on a ledger with a torn tail."""
     folder.mkdir()
     ledger = folder / "ledger"
-    with create_ledger(ledger, origin=ORIGIN, registry=REGISTRY, settings=SMALL) as store:
+    signer = KeyFolder(folder / "keys").create(ORIGIN)
+    with create_ledger(ledger, origin=ORIGIN, registry=REGISTRY, settings=SMALL, signer=signer) as store:
         for key, events in batches("before", 4):
             store.append("run/before", events, key=key)
     with sorted((ledger / "seg").iterdir())[-1].open("ab") as segment:
         segment.write(b'{"c":"AAAA')
     before = _Medium.of(folder)
     with ExitStack() as stack:
-        tasks = (("append", "a:9"), ("append", "b:9"), ("file", "3"))
+        tasks = (("append", "a:9"), ("file", "3"), ("sign", "3"))
         workers = [stack.enter_context(nursery.worker(task, ledger, argument, is_gated=True)) for task, argument in tasks]
         stack.enter_context(traced(workers, folder / "log", *OPTIONS))
         for worker in workers:
@@ -232,7 +234,8 @@ def _images(chosen: list[tuple[_History, int, str]], dice: random.Random) -> Ite
         num_played, said = played.get(ledger, (0, []))
         for step in steps[num_played:index]:
             medium.play(step)
-            said = [*said, *step.data.decode().splitlines()]
+            if step.call == "said":
+                said = [*said, *step.data.decode().splitlines()]
         played[ledger] = (index, said)
         contents, has_hole = medium.after_loss(way, dice)
         place = f"{ledger.parent.name}, after step {index} ({steps[index - 1].call if index else 'none'}), {way} of the rest kept"

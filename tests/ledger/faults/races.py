@@ -10,19 +10,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ledger.collection import collect_blobs, release_blob
 from ledger.crash_matrix import check_recovery
 from ledger.disk import Disk
-from ledger.errors import AlreadyOwnedError, LedgerExistsError
+from ledger.errors import AlreadyOwnedError, BlobMissingError, LedgerExistsError, WriteError
 from ledger.layout import Layout
 from ledger.opening import create_ledger, open_ledger
 from ledger.ownership import Ownership, claim
 from ledger.record import Appended
 from ledger.segments import FileStore
 from ledger.settings import LedgerSettings
-from tests.ledger.examples import ORIGIN, REGISTRY, Saved, Stepped
+from tests.ledger.examples import ORIGIN, REGISTRY, Filed, Saved, Stepped
 from tests.ledger.faults.outcome import Outcome
 
-__all__ = ["race_claimers", "race_creators", "race_reader", "race_rolls"]
+__all__ = ["race_claimers", "race_collection", "race_creators", "race_reader", "race_rolls"]
 
 _TORN = b'{"c":"AAAA'
 
@@ -85,20 +86,23 @@ def race_reader(folder: Path, *, num_rounds: int) -> Outcome:
     is_over = threading.Event()
 
     def tear_and_repair() -> None:
-        for number in range(num_rounds):
-            _tear(ledger)
-            with open_ledger(ledger, registry=REGISTRY) as store:
-                answers.append(store.append("run/a", [Stepped(step=number)] * 2))
-        is_over.set()
+        try:
+            for number in range(num_rounds):
+                _tear(ledger)
+                with open_ledger(ledger, registry=REGISTRY) as store:
+                    answers.append(store.append("run/a", [Stepped(step=number)] * 2))
+        finally:
+            is_over.set()
 
     def read() -> None:
         with open_ledger(ledger, registry=REGISTRY, write=False) as store:
-            tail = store.tail(store.end())
+            start = store.end()
+            tail = store.tail(start)
             seen: list[int] = []
-            while not is_over.is_set() or store.end().position > len(seen) + 1:
+            while not is_over.is_set() or store.end().position > start.position + len(seen):
                 seen += [record.position for record in tail.read()]
             tail.close()
-        if seen != list(range(1, len(seen) + 1)):
+        if seen != list(range(start.position, start.position + len(seen))):
             found.append("a reader saw records twice, or not at all")
 
     _together([tear_and_repair, read], found)
@@ -136,6 +140,44 @@ def race_rolls(folder: Path, *, num_rounds: int, num_threads: int = 4) -> Outcom
         _together([lambda name=f"t{number}": append(name) for number in range(num_threads)], found)  # type: ignore[misc]  # a bound name
     found += check_recovery(ledger, REGISTRY, answers)
     return Outcome(fault="rolls beside syncs", num_tried=len(answers), violations=tuple(found))
+
+
+def race_collection(folder: Path, *, num_rounds: int) -> Outcome:
+    """Blobs are put and named while all that nobody names is collected at once: what is named is there."""
+    ledger = folder / "collected"
+    create_ledger(ledger, origin=ORIGIN, registry=REGISTRY).close()
+    found: list[str] = []
+    answers: list[Appended] = []
+    refused: list[str] = []
+    is_over = threading.Event()
+
+    def put_and_name(name: str) -> None:
+        with open_ledger(ledger, registry=REGISTRY) as store:
+            for number in range(num_rounds // 2):
+                try:
+                    ref = store.blobs.put_bytes(b"blob %d" % (number % 50))
+                    answers.append(store.append(f"run/{name}", [Filed(blobs=(ref,))]))
+                except (BlobMissingError, WriteError) as error:  # without a time of grace it may go before it is named
+                    refused.append(str(error))
+                    continue
+                if number % 10 == 0:
+                    release_blob(store, ref, "retention", "race")
+
+    def put_all() -> None:
+        try:
+            _together([lambda: put_and_name("a"), lambda: put_and_name("b")], found)
+        finally:
+            is_over.set()
+
+    def collect() -> None:
+        with open_ledger(ledger, registry=REGISTRY) as store:
+            while not is_over.is_set():
+                collect_blobs(store, dry_run=False, grace_hours=0)
+
+    _together([put_all, collect], found)
+    found += check_recovery(ledger, REGISTRY, answers)
+    note = f"{len(refused)} appends were refused for a blob that had just gone"
+    return Outcome(fault="collection beside puts", num_tried=num_rounds, violations=tuple(found), note=note)
 
 
 def _is_synced(ledger: Path, disk: _Remembering, answer: Appended) -> bool:

@@ -50,8 +50,10 @@ def kill_writers(folder: Path, *, num_rounds: int, num_writers: int = 4, seed: i
 def _round(nursery: Nursery, ledger: Path, name: str, num_writers: int, dice: random.Random, violations: list[str]) -> list[Appended]:
     """The answers of one round's writers, which are killed one after the other."""
     with ExitStack() as stack:
-        workers = [stack.enter_context(nursery.worker("storm", ledger, f"{name}-{number}")) for number in range(num_writers)]
-        said = {worker: [worker.line() for _ in range(dice.choice((0, 0, 1, 3, 20)))] for worker in workers}
+        workers = [stack.enter_context(nursery.worker("storm", ledger, f"{name}-{number}", is_gated=True)) for number in range(num_writers)]
+        for worker in workers:
+            worker.go()
+        said = {worker: [worker.line() for _ in range(dice.choice((0, 0, 1, 2, 5)))] for worker in workers}
         for worker in dice.sample(workers, len(workers)):
             worker.kill()
         lines = {worker: [*said[worker], *_whole_lines(worker)] for worker in workers}

@@ -9,15 +9,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ledger.blobs import Blobs
+from ledger.collection import collect_blobs
 from ledger.disk import Disk
 from ledger.errors import LedgerError, VersionConflictError, WriteError
 from ledger.fsck import check_ledger
+from ledger.index import open_index
+from ledger.key_files import KeyFolder
 from ledger.opening import create_ledger, open_ledger
 from ledger.ownership import claim
+from ledger.projection import project
 from ledger.record import Appended
 from ledger.segments import FileStore
 from ledger.settings import LedgerSettings
+from ledger.tree_head import parse_note
 from tests.ledger.examples import ORIGIN, REGISTRY, Filed, Saved, Stepped
+from tests.ledger.folds import STEPS
 
 __all__ = ["SMALL", "TASKS", "Say", "acknowledged", "batches"]
 
@@ -95,6 +101,44 @@ def _own(ledger: Path, argument: str, say: Say) -> None:
         say(f"ack owned {answer.first} {answer.last} {answer.chain} {answer.is_durable}")
 
 
+def _sign(ledger: Path, argument: str, say: Say) -> None:
+    """Append and sign, in turn; the key lies beside the ledger."""
+    signer = KeyFolder(ledger.with_name("keys")).signer(ORIGIN)
+    with open_ledger(ledger, registry=REGISTRY, settings=SMALL, signer=signer) as store:
+        for number in range(int(argument)):
+            for key, events in batches(f"s{number}", 3):
+                _append_one(store, "run/signed", key, events, say)
+            try:
+                note = store.sign_head()
+            except (LedgerError, OSError) as error:
+                say(f"refused a head {type(error).__name__} {error}")
+            else:
+                say(f"signed {0 if note is None else parse_note(note).size}")
+
+
+def _collect(ledger: Path, argument: str, say: Say) -> None:
+    """Put blobs, name some of them, and collect the rest."""
+    with open_ledger(ledger, registry=REGISTRY, settings=SMALL) as store:
+        for number in range(int(argument)):
+            ref = store.blobs.put_bytes(b"named %d" % number)
+            store.blobs.put_bytes(b"unnamed %d" % number)
+            _append_one(store, "run/files", f"named-{number}", [Filed(blobs=(ref,))], say)
+        say(f"collected {collect_blobs(store, dry_run=False, grace_hours=0).num_blobs}")
+
+
+def _index(ledger: Path, argument: str, say: Say) -> None:
+    """Fold with an index; the answer is that without one."""
+    with open_ledger(ledger, registry=REGISTRY, settings=SMALL) as store:
+        expected = project(store, STEPS)
+        with open_index(store) as index:
+            if project(store, STEPS, index=index) != expected:
+                say("violation a fold with the index differs")
+            index.update()
+        if project(store, STEPS) != expected:
+            say("violation a fold behind the index differs")
+    say(f"read {argument}")
+
+
 def _read(ledger: Path, argument: str, say: Say) -> None:
     """Everything a reader does; what it says must not depend on faults, unless it says that there was one."""
     with open_ledger(ledger, registry=REGISTRY, write=False) as store:
@@ -111,7 +155,7 @@ def _storm(ledger: Path, name: str, say: Say) -> None:
     dice = random.Random(name)
     with open_ledger(ledger, registry=REGISTRY, settings=LedgerSettings(segment_max_bytes=60_000)) as store:
         for number in range(1_000_000):
-            size = 400 if dice.random() < 0.1 else dice.randint(1, 3)
+            size = 300 if dice.random() < 0.03 else dice.randint(1, 3)
             events: list[object] = [Stepped(step=number, note="x" * 200)] * size
             if dice.random() < 0.3:
                 events.append(Saved(name=name))
@@ -181,12 +225,15 @@ def _write_nothing(ledger: Path, argument: str, say: Say) -> None:
 
 TASKS: dict[str, Callable[[Path, str, Say], None]] = {
     "append": _append,
+    "collect": _collect,
     "create": _create,
     "file": _file,
     "hold": _hold,
+    "index": _index,
     "own": _own,
     "race": _race,
     "read": _read,
+    "sign": _sign,
     "stop": _stop,
     "storm": _storm,
     "wait": _wait,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attrs import evolve as replace
+from msgspec.structs import replace
 
 from ledger.batches import Place
 from ledger.chain import chain_bytes

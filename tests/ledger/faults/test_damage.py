@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from ledger.chain import chain_bytes, head, link
 from ledger.crash_matrix import CrashMatrix
-from ledger.record import Appended
+from ledger.errors import PayloadError
+from ledger.fsck import check_ledger
+from ledger.opening import open_ledger
+from ledger.record import Appended, Cursor
 from ledger.segments import FileStore
 from ledger.settings import LedgerSettings
-from tests.ledger.examples import REGISTRY, Filed, Saved, Stepped
-from tests.ledger.faults.disposable import garble_summaries, restore_old_backup
+from tests.ledger.examples import ORIGIN, REGISTRY, Filed, Saved, Stepped, fill, new_ledger
+from tests.ledger.faults.disposable import garble_index, garble_summaries, garble_tiles, restore_old_backup
 
 
 def _work(store: FileStore) -> Iterator[Appended]:
@@ -44,9 +48,35 @@ def test_a_line_that_was_moved_is_seen(matrix: CrashMatrix) -> None:
     assert report.violations == ()
 
 
+def test_bytes_that_are_no_text_are_named_and_not_read(tmp_path: Path) -> None:
+    """A payload that is not UTF-8 is an error of the record, also where a forger made all chain hashes anew."""
+    with new_ledger(tmp_path) as store:
+        fill(store, 2)
+    segment, chain, out = store.path / "seg" / "00000000.jsonl", chain_bytes(Cursor.genesis(ORIGIN).chain), b""
+    for line in segment.read_bytes().splitlines():
+        tail = line[51:].replace(b'"note":""', b'"note":"\xab"')
+        chain = link(chain, tail)
+        out += head(chain) + tail + b"\n"
+    segment.write_bytes(out)
+    codes = {finding.code for finding in check_ledger(store.path, "deep", registry=REGISTRY).findings}
+    assert {"line_damaged", "undecodable_event"} <= codes
+    with open_ledger(store.path, registry=REGISTRY) as store, pytest.raises(PayloadError, match="can't decode byte"):
+        list(store.scan())
+
+
 def test_a_garbled_summary_changes_no_answer(tmp_path: Path) -> None:
     """What summaries say is read from the segments where they are gone or damaged."""
     assert garble_summaries(tmp_path, num_tries=15).violations == ()
+
+
+def test_a_garbled_index_changes_no_state(tmp_path: Path) -> None:
+    """A fold with a damaged index gives the state that a fold without one gives."""
+    assert garble_index(tmp_path, num_tries=12).violations == ()
+
+
+def test_a_garbled_tile_changes_no_proof(tmp_path: Path) -> None:
+    """Tiles that are damaged or gone are made again from the records."""
+    assert garble_tiles(tmp_path, num_tries=5).violations == ()
 
 
 def test_an_old_backup_does_not_pass_for_the_ledger(tmp_path: Path) -> None:

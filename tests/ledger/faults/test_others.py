@@ -63,6 +63,11 @@ def test_a_reader_beside_repairs_sees_no_damage(tmp_path: Path) -> None:
     assert races.race_reader(tmp_path, num_rounds=25).violations == ()
 
 
+def test_a_collection_beside_puts_takes_nothing_that_is_named(tmp_path: Path) -> None:
+    """An append names only blobs that are there, and stay."""
+    assert races.race_collection(tmp_path, num_rounds=100).violations == ()
+
+
 def test_no_answer_comes_before_its_sync(tmp_path: Path) -> None:
     """Also while segments are sealed and begun between the write and the sync."""
     assert races.race_rolls(tmp_path, num_rounds=100).violations == ()
