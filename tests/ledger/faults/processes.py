@@ -16,6 +16,7 @@ from ledger.clock import Clock
 from ledger.crash_matrix import check_recovery, restart_machine
 from ledger.disk import Disk, lock_holder
 from ledger.errors import DiskFullError, LedgerClosedError, PoisonedError, WriteError
+from ledger.fsck import check_ledger
 from ledger.layout import Layout
 from ledger.opening import create_ledger, open_ledger
 from ledger.ownership import wait_for_death
@@ -196,7 +197,7 @@ class _BrokenSync(Disk):
 
 
 def break_syncs(folder: Path, *, num_syncs: int) -> Outcome:
-    """The n-th sync of one process fails: no process acknowledges anything any more, until the machine was restarted."""
+    """The n-th sync of one process fails: no process acknowledges anything any more, until the machine was restarted, or the ledger repaired."""
     found: list[str] = []
     for number in range(num_syncs):
         ledger = _new(folder)
@@ -215,7 +216,10 @@ def break_syncs(folder: Path, *, num_syncs: int) -> Outcome:
             with suppress(PoisonedError):
                 each.close()
         found += check_recovery(ledger, REGISTRY, answers)
-        restart_machine(ledger)
+        if number % 2:
+            restart_machine(ledger)
+        elif not check_ledger(ledger, registry=REGISTRY, repair=True).is_ok:
+            found.append(f"sync {number}: the repair left errors")
         with open_ledger(ledger, registry=REGISTRY) as late:
             answers += [late.append(f"run/{name}", [Saved(name=name)], key=f"{name}-{turn}") for name in "ab" for turn in range(num_syncs)]
         found += check_recovery(ledger, REGISTRY, answers)
