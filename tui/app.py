@@ -11,15 +11,32 @@ from textual.app import App
 
 from tui.feed.feed import Feed
 from tui.keymap import Key, Keymap
-from tui.messages import FeedFailed, FrameReady, LiveAsked, RecordChosen, RunAsked, ScreenAsked, SeekAsked
+from tui.messages import (
+    BlobReady,
+    FeedFailed,
+    FilterProgressed,
+    FrameReady,
+    LiveAsked,
+    PageReady,
+    RecordChosen,
+    RunAsked,
+    ScreenAsked,
+    SeekAsked,
+)
+from tui.screens.blob_text import BlobText
 from tui.screens.kd_screen import KdScreen
+from tui.screens.ledger import LedgerScreen
 from tui.screens.runs import RunsScreen
 from tui.themes import PALETTES, textual_theme
 
 __all__ = ["SCREENS", "KdApp"]
 
-SCREENS: tuple[type[KdScreen], ...] = (RunsScreen,)
+SCREENS: tuple[type[KdScreen], ...] = (
+    RunsScreen,
+    LedgerScreen,
+)
 """By number; one line for each that there is."""
+_LEDGER_SCREEN = 4
 _REPAINT_SECONDS = 0.1
 _INTERRUPT_SECONDS = 2.0
 
@@ -119,7 +136,18 @@ class KdApp(App[int], inherit_bindings=False):
         self.show_screen(message.number)
 
     def on_record_chosen(self, message: RecordChosen) -> None:
-        self.show_screen(4)
+        screen = self._kd_screens[_LEDGER_SCREEN]
+        self.show_screen(_LEDGER_SCREEN)
+        screen.choose_record(message.position)
+
+    def on_page_ready(self, message: PageReady) -> None:
+        self._hand_on()
+
+    def on_blob_ready(self, message: BlobReady) -> None:
+        self._hand_on()
+
+    def on_filter_progressed(self, message: FilterProgressed) -> None:
+        self._hand_on()
 
     def on_feed_failed(self, message: FeedFailed) -> None:
         self.failure = message.sentence
@@ -200,6 +228,10 @@ class KdApp(App[int], inherit_bindings=False):
     def do_repaint(self) -> None:
         self.refresh(repaint=True, layout=True)
         self.screen.refresh(repaint=True, layout=True)
+
+    def _hand_on(self) -> None:
+        if isinstance(self.screen, KdScreen | BlobText):
+            self.screen.more_is_here()
 
     def _draw(self) -> None:
         self._drawn, self._is_drawing_later = time.monotonic(), False

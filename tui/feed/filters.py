@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
 from textual.message import Message
@@ -16,6 +17,7 @@ from tui.messages import FilterProgressed
 
 __all__ = ["FilterScan"]
 
+_SPILLED = b',"e":{"$blob":"'
 _BLOCK_RECORDS = 4_096
 _POST_SECONDS = 0.1
 _REST_SECONDS = 0.001
@@ -49,6 +51,12 @@ class FilterScan:
         older = self._older
         num_older = len(older)
         return older[num_older - 1 - index] if index < num_older else self._newer[index - num_older]
+
+    def num_before(self, position: int) -> int:
+        """How many matches lie before `position`."""
+        older, newer = self._older, self._newer
+        num_older = len(older) - bisect_right(older, -position, key=lambda each: -each)
+        return num_older + bisect_left(newer, position)
 
     @property
     def scanned_fraction(self) -> float:
@@ -91,14 +99,13 @@ class FilterScan:
             self._tell(at_once=True)
 
     def _matches(self, start: int, stop: int) -> list[int]:
-        """Positions from `start` to before `stop` that match; lines are decoded only where their bytes may."""
+        """Positions from `start` to before `stop` that match; where a payload lies in a blob, its record decides."""
         fits = self.condition.matches_line
-        may = [position for position, line in enumerate(self._store.lines(start, stop), start) if fits(line)]
-        if not may:
-            return []
-        wanted = set(may)
-        records = self._store.scan(start=may[0], stop=may[-1] + 1)
-        return [record.position for record in records if record.position in wanted and self.condition.matches(record)]
+        found = [(position, _SPILLED in line) for position, line in enumerate(self._store.lines(start, stop), start) if fits(line)]
+        return [position for position, is_spilled in found if not is_spilled or self._record_matches(position)]
+
+    def _record_matches(self, position: int) -> bool:
+        return any(self.condition.matches(record) for record in self._store.scan(start=position, stop=position + 1))
 
     def _tell(self, *, at_once: bool) -> None:
         now = time.monotonic()

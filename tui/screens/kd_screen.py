@@ -56,6 +56,12 @@ class KdScreen(Screen[None]):
         """The record that `y`, `Y` and `o` speak of; None is the frame's own position."""
         return None
 
+    def choose_record(self, position: int) -> None:
+        """Show the record at `position`, on a screen that shows records."""
+
+    def more_is_here(self) -> None:
+        """Something that was being read has come: a page of lines, of a blob, or a match."""
+
     @property
     def is_settled(self) -> bool:
         """Everything that the newest frame needs has been read and drawn."""

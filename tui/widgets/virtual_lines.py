@@ -34,7 +34,7 @@ class LineSource(Protocol):
 class VirtualLines(ScrollView, can_focus=True, inherit_bindings=False):
     """Draws a LineSource, with one line chosen; the choice is an index and stays where it is when lines are added."""
 
-    DEFAULT_CSS = "VirtualLines { height: 1fr; }"
+    DEFAULT_CSS = "VirtualLines { height: 1fr; overflow-x: hidden; }"
 
     @dataclass
     class Moved(Message):
@@ -70,7 +70,7 @@ class VirtualLines(ScrollView, can_focus=True, inherit_bindings=False):
                 self._strips.discard(key)
         if num_lines != self._num_lines:
             self._num_lines = num_lines
-            self.virtual_size = Size(self.scrollable_content_region.width, num_lines)
+            self.virtual_size = Size(0, num_lines)
         last = max(num_lines - 1, 0)
         self.chosen = last if self.is_following else min(self.chosen, last)
         self.refresh()
@@ -80,7 +80,7 @@ class VirtualLines(ScrollView, can_focus=True, inherit_bindings=False):
 
     def on_resize(self, event: events.Resize) -> None:
         self._strips.clear()
-        self.virtual_size = Size(event.size.width, self._num_lines)
+        self.virtual_size = Size(0, self._num_lines)
         self._show_chosen()
 
     def render_line(self, y: int) -> Strip:
