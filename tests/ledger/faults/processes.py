@@ -197,7 +197,7 @@ class _BrokenSync(Disk):
 
 
 def break_syncs(folder: Path, *, num_syncs: int) -> Outcome:
-    """The n-th sync of one process fails: no process acknowledges anything any more, until the machine was restarted, or the ledger repaired."""
+    """The n-th sync of one process fails: nobody acknowledges anything until the machine was restarted, or the ledger repaired."""
     found: list[str] = []
     for number in range(num_syncs):
         ledger = _new(folder)
