@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 from textual.actions import SkipAction
 from textual.app import App
 
+from tui.feed.actions import Launch, describe_state, resume_command
 from tui.feed.feed import Feed
 from tui.keymap import Key, Keymap
 from tui.messages import (
@@ -19,11 +21,17 @@ from tui.messages import (
     LiveAsked,
     PageReady,
     RecordChosen,
+    RequestAnswered,
     RunAsked,
     ScreenAsked,
     SeekAsked,
 )
 from tui.screens.blob_text import BlobText
+from tui.screens.compare import CompareScreen
+from tui.screens.control import ControlDialog, LaunchDialog, RequestDialog
+from tui.screens.data import DataScreen
+from tui.screens.evaluation import EvaluationScreen
+from tui.screens.governance import GovernanceScreen
 from tui.screens.kd_screen import KdScreen
 from tui.screens.ledger import LedgerScreen
 from tui.screens.runs import RunsScreen
@@ -34,6 +42,10 @@ __all__ = ["SCREENS", "KdApp"]
 SCREENS: tuple[type[KdScreen], ...] = (
     RunsScreen,
     LedgerScreen,
+    DataScreen,
+    EvaluationScreen,
+    GovernanceScreen,
+    CompareScreen,
 )
 """By number; one line for each that there is."""
 _LEDGER_SCREEN = 4
@@ -149,6 +161,14 @@ class KdApp(App[int], inherit_bindings=False):
     def on_filter_progressed(self, message: FilterProgressed) -> None:
         self._hand_on()
 
+    def on_request_answered(self, message: RequestAnswered) -> None:
+        """Tell the dialog if it is still there, and the header anyway."""
+        for screen in self.screen_stack:
+            if isinstance(screen, ControlDialog):
+                screen.answered(message.number)
+            elif isinstance(screen, KdScreen) and self.feed.actions is not None:
+                screen.tell(describe_state(self.feed.actions.state(message.number)))
+
     def on_feed_failed(self, message: FeedFailed) -> None:
         self.failure = message.sentence
         self.notify(message.sentence, severity="error", timeout=3600, markup=False)
@@ -202,6 +222,18 @@ class KdApp(App[int], inherit_bindings=False):
     def do_compare_screen(self) -> None:
         self.show_screen(8)
 
+    def do_pause(self) -> None:
+        self._ask("pause")
+
+    def do_cancel(self) -> None:
+        self._ask("cancel")
+
+    def do_resume(self) -> None:
+        run = self._run_to_steer()
+        if run is not None:
+            command = resume_command(run, self.feed.ledger)
+            self.push_screen(LaunchDialog(self.feed, f"Resume {run}", Launch(run=run, command=command)))
+
     def do_live(self) -> None:
         self.feed.go_live()
 
@@ -228,6 +260,23 @@ class KdApp(App[int], inherit_bindings=False):
     def do_repaint(self) -> None:
         self.refresh(repaint=True, layout=True)
         self.screen.refresh(repaint=True, layout=True)
+
+    def _ask(self, kind: Literal["pause", "cancel"]) -> None:
+        run = self._run_to_steer()
+        if run is not None:
+            self.push_screen(RequestDialog(self.feed, kind, run))
+
+    def _run_to_steer(self) -> str | None:
+        """The run that a request would be about; None, with the reason told, if there is none or this is the past."""
+        frame, screen = self.feed.frame, self.screen
+        run = screen.chosen_run if isinstance(screen, KdScreen) else None
+        if run is None:
+            self.notify("No run is chosen: choose one on screen 1.", severity="warning", markup=False)
+        elif not frame.is_live:
+            self.notify(f"You are looking at @{frame.position:,}: L for live.", severity="warning", markup=False)
+        elif self.feed.actions is not None:
+            return run
+        return None
 
     def _hand_on(self) -> None:
         if isinstance(self.screen, KdScreen | BlobText):

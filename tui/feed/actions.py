@@ -23,6 +23,7 @@ from kd.events import REGISTRY
 from kd.run import events as ev
 from kd.run.control import request_cancel, request_pause
 from kd.run.stages import run_stream
+from kd.views.safe_text import SafeText, safe_text
 from ledger.clock import Clock
 from ledger.codec import Codec
 from ledger.errors import LedgerError
@@ -31,7 +32,7 @@ from ledger.record import Meta, Record
 from ledger.segments import FileStore
 from tui.messages import RequestAnswered
 
-__all__ = ["Actions", "Appended", "Asked", "Launch", "Outcome", "Request", "resume_command", "start_command"]
+__all__ = ["Actions", "Appended", "Asked", "Launch", "Outcome", "Request", "describe_state", "resume_command", "start_command"]
 
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.05
@@ -175,10 +176,21 @@ class Actions:
 
     def _say(self, number: int, state: Appended | Outcome) -> None:
         before = self._states[number]
-        if isinstance(state, Outcome) and isinstance(before, Appended) and state.position is None:
+        if isinstance(state, Outcome) and isinstance(before, Appended):
             state = replace(state, sentence=f"appended @{before.position:,}; {state.sentence}")
         self._states[number] = state
         self._post(RequestAnswered(number))
+
+
+def describe_state(state: Asked | Appended | Outcome) -> SafeText:
+    """How it fares, in one line."""
+    match state:
+        case Asked():
+            return safe_text("waiting")
+        case Appended(position):
+            return safe_text(f"appended @{position:,}; waiting for the owner's answer")
+        case Outcome(sentence=sentence, position=position):
+            return safe_text(sentence if position is None else f"{sentence} @{position:,}")
 
 
 def resume_command(run: str, ledger: Path) -> tuple[str, ...]:

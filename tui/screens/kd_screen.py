@@ -12,6 +12,7 @@ from textual.widget import Widget
 from tui.feed.feed import Feed
 from tui.feed.frame import Frame
 from tui.keymap import Keymap
+from tui.widgets.alert_bar import AlertBar
 from tui.widgets.frame_lines import FooterLine, HeaderLine
 
 __all__ = ["KdScreen"]
@@ -37,6 +38,7 @@ class KdScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield HeaderLine()
+        yield AlertBar(id="damage")
         yield from self.compose_body()
         yield FooterLine()
 
@@ -51,6 +53,11 @@ class KdScreen(Screen[None]):
     def header_facts(self, frame: Frame) -> str:
         """A few words about `frame` for the header."""
         return ""
+
+    @property
+    def chosen_run(self) -> str | None:
+        """The run that keys act on."""
+        return self.feed.frame.run
 
     def link_position(self) -> int | None:
         """The record that `y`, `Y` and `o` speak of; None is the frame's own position."""
@@ -76,6 +83,7 @@ class KdScreen(Screen[None]):
         header.path = (frame.run or "no run chosen", self.title_word) if self.needs_run else (self.title_word,)
         header.facts = self.header_facts(frame)
         header.frame = frame
+        self.query_one("#damage", AlertBar).show(damage=frame.damage)
         footer = self.query_one(FooterLine)
         footer.is_writable = frame.is_writable
         footer.show_keys(self.keymap, self.footer, self.title_word)

@@ -145,12 +145,13 @@ def _tree(value: Any, depth: int, name: str = "") -> Iterator[_Row]:
 
 def _blob(value: Any) -> BlobRef | None:
     fields: dict[str, Any] = value if isinstance(value, dict) else {}
-    if fields.keys() in ({"sha256", "num_bytes"}, {"$blob", "num_bytes"}):
-        try:
-            return BlobRef(sha256=fields.get("sha256", fields.get("$blob")), num_bytes=fields["num_bytes"])
-        except (TypeError, ValueError):
-            return None
-    return None
+    digest = fields.get("sha256", fields.get("$blob"))
+    if not isinstance(digest, str) or fields.keys() not in ({"sha256", "num_bytes"}, {"$blob", "num_bytes"}):
+        return None
+    try:
+        return BlobRef(sha256=digest, num_bytes=fields["num_bytes"])
+    except (TypeError, ValueError):
+        return None
 
 
 def _plain(value: Any) -> str:

@@ -1,0 +1,167 @@
+"""Dialogs that ask a run's owner for something, or start one: what will be appended or started is shown first."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from typing import ClassVar, Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input
+
+from kd.views.run_summary import run_state_word
+from kd.views.safe_text import safe_text
+from tui.feed.actions import Asked, Launch, Outcome, Request, describe_state
+from tui.feed.feed import Feed
+from tui.widgets.dialog_parts import Choice, Field, Lines, labelled
+
+__all__ = ["ControlDialog", "LaunchDialog", "RequestDialog"]
+
+
+class ControlDialog(ModalScreen[None]):
+    """What the dialogs share: a box of lines, two buttons, and the answer below them."""
+
+    DEFAULT_CSS = """
+    ControlDialog > Vertical {
+        width: 88; max-width: 96%; height: auto; max-height: 96%; border: round $kd-accent; background: $kd-background; padding: 0 1;
+        border-title-color: $kd-text;
+    }
+    ControlDialog Horizontal { height: 1; margin-top: 1; align-horizontal: center; }
+    ControlDialog Button { margin: 0 1; background: $kd-panel; color: $kd-text; border: none; height: 1; min-width: 10; }
+    ControlDialog Button:focus { background: $kd-selection; color: $kd-text; text-style: bold; }
+    ControlDialog Button:disabled { color: $kd-muted; text-opacity: 100%; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+        self.number: int | None = None
+        """Of the request that was sent."""
+
+    def answered(self, number: int) -> None:
+        """The request `number` has come further."""
+        if number != self.number or self.feed.actions is None:
+            return
+        state = self.feed.actions.state(number)
+        tone = "muted" if isinstance(state, Asked) else "good" if not isinstance(state, Outcome) or state.is_good else "bad"
+        self.query_one("#answer", Lines).pieces = ((describe_state(state), tone),)
+        if isinstance(state, Outcome):
+            self.query_one("#back", Button).label = "Close"
+            self.query_one("#back", Button).focus()
+
+    @on(Button.Pressed, "#back")
+    def _leave(self) -> None:
+        self.dismiss(None)
+
+    def send(self, wish: Request | Launch) -> None:
+        """Send it, once."""
+        assert self.feed.actions is not None
+        self.query_one("#do", Button).disabled = True
+        for field in self.query(Input):
+            field.disabled = True
+        self.number = self.feed.actions.send(wish)
+        self.answered(self.number)
+
+
+class RequestDialog(ControlDialog):
+    """Asks for a pause or for the end of a run."""
+
+    def __init__(self, feed: Feed, kind: Literal["pause", "cancel"], run: str) -> None:
+        super().__init__(feed)
+        self._kind = kind
+        self._run = run
+        self._key = f"tui:{secrets.token_hex(16)}"
+        self._seen = feed.frame.position
+
+    def compose(self) -> ComposeResult:
+        frame = self.feed.frame
+        view = frame.runs.get(self._run)
+        word = "unknown" if view is None else run_state_word(view, is_owned=self._run in frame.owned)
+        with Vertical() as box:
+            box.border_title = f"{self._kind.capitalize()} {self._run}"
+            yield Lines(labelled("now", f"{word}, seen at @{self._seen:,}"))
+            yield Choice("stop at", "next safe point", "at once, dropping what is unfinished")
+            yield Field("reason", "why; it is recorded", id="reason")
+            if self._kind == "cancel":
+                yield Field("confirm", "type the run's whole id: it cannot be resumed", id="name")
+            yield Lines(labelled("actor", f"{self.feed.actor}, as claimed"))
+            yield Lines((("a reason is needed before anything is appended", "muted"),), id="preview")
+            with Horizontal():
+                yield Button("Append", id="do", disabled=True, compact=True)
+                yield Button("Back", id="back", compact=True)
+            yield Lines(id="answer")
+
+    def on_mount(self) -> None:
+        self.query_one("#reason", Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._preview()
+
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        self._preview()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.focus_next()
+
+    @on(Button.Pressed, "#do")
+    def _append(self) -> None:
+        request = self._request()
+        if request is not None:
+            self.send(request)
+
+    def _request(self) -> Request | None:
+        """What the fields say, if they say enough."""
+        reason = self.query_one("#reason", Input).value.strip()
+        is_confirmed = self._kind == "pause" or self.query_one("#name", Input).value.strip() == self._run
+        if not reason or not is_confirmed:
+            return None
+        return Request(
+            kind=self._kind,
+            run=self._run,
+            reason=reason,
+            is_now=self.query_one(Choice).is_second,
+            actor=self.feed.actor,
+            seen=self._seen,
+            key=self._key,
+        )
+
+    def _preview(self) -> None:
+        request = self._request()
+        self.query_one("#do", Button).disabled = request is None or self.number is not None
+        preview = self.query_one("#preview", Lines)
+        if request is None:
+            wanted = "a reason" if not self.query_one("#reason", Input).value.strip() else "the run's name"
+            preview.pieces = ((f"{wanted} is needed before anything is appended", "muted"),)
+        else:
+            preview.pieces = ((safe_text(request.preview()), "text"),)
+
+
+class LaunchDialog(ControlDialog):
+    """Starts a process of its own that works on a run."""
+
+    def __init__(self, feed: Feed, title: str, launch: Launch) -> None:
+        super().__init__(feed)
+        self._title = title
+        self._launch = launch
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = self._title
+            yield Lines((("a process of its own will be started, and goes on when this window is closed:", "muted"),))
+            yield Lines(((safe_text(shlex.join(self._launch.command)), "text"),))
+            with Horizontal():
+                yield Button("Start", id="do", compact=True)
+                yield Button("Back", id="back", compact=True)
+            yield Lines(id="answer")
+
+    def on_mount(self) -> None:
+        self.query_one("#do", Button).focus()
+
+    @on(Button.Pressed, "#do")
+    def _start(self) -> None:
+        self.send(self._launch)
