@@ -61,6 +61,11 @@ class Details:
                 self._thread.start()
         return None
 
+    def is_wanted(self, key: Hashable) -> bool:
+        """Whether it is still to be made."""
+        with self._changed:
+            return key in self._wishes
+
     @property
     def is_idle(self) -> bool:
         """Nothing that was wanted is still to be made."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from attrs import evolve as replace
 from attrs import frozen
 
 from kd.run.events import RunPlanned
 from kd.views.comparison import RunFacts, apply_to_facts, initial_facts
+from kd.views.eval_table import EvalTable
 from kd.views.loss_curve import MetricCurves, apply_to_curves, initial_curves
 from ledger.segments import FileStore
+from tui.feed.details import Details
+from tui.feed.frame import Frame
 
-__all__ = ["RunFold", "fold_run", "plan_of"]
+__all__ = ["OtherRuns", "RunFold", "fold_run", "plan_of"]
 
 
 @frozen(kw_only=True)
@@ -37,3 +41,27 @@ def plan_of(store: FileStore, run: str, stop: int) -> RunFacts:
         if isinstance(record.event, RunPlanned):
             return apply_to_facts(initial_facts(run), record)
     return initial_facts(run)
+
+
+class OtherRuns:
+    """Runs beside the open one, at the position of a frame; None while a thread reads them."""
+
+    def __init__(self, details: Details) -> None:
+        self._details = details
+
+    def facts(self, frame: Frame, run: str | None) -> RunFacts | None:
+        """What of `run` can be compared."""
+        if run is None or run not in frame.runs:
+            return None
+        stop = frame.runs[run].last_position + 1
+        found = self._details.get(("facts", run, stop), lambda store: fold_run(store, run, stop).facts)
+        return found if isinstance(found, RunFacts) else None
+
+    def beside(self, frame: Frame, run: str | None, evaluation: EvalTable) -> tuple[RunFacts, RunFacts] | None:
+        """Those of `run` and of the open run, whose evaluation is known already."""
+        other = self.facts(frame, run)
+        if other is None or frame.run is None:
+            return None
+        opened, stop = frame.run, frame.position + 1
+        plan = self._details.get(("plan", opened), lambda store: plan_of(store, opened, stop))
+        return (other, replace(plan, evaluation=evaluation)) if isinstance(plan, RunFacts) else None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from attrs import frozen
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from kd.views.dataset_sample import PlannedPrompt, RequestRow, SampleTable, planned_prompts, reply_text
+from kd.views.dataset_sample import PlannedPrompt, SampleTable, planned_prompts, reply_text
 from kd.views.safe_text import safe_lines, safe_text
-from kd.views.sample_text import SampleHead, SampleText, context_digest
+from kd.views.sample_text import SampleHead, SampleText
 from ledger.record import BlobRef
 from tui.feed.details import Absent, Details, read_blob
 from tui.feed.feed import Feed
@@ -21,65 +19,18 @@ from tui.feed.samples import SampleIndex, read_sample, read_sample_index
 from tui.keymap import Keymap
 from tui.messages import DetailReady, RecordChosen
 from tui.screens.kd_screen import KdScreen
-from tui.themes import UNICODE, Glyphs, glyphs_of
+from tui.themes import UNICODE, glyphs_of
 from tui.widgets.fact_lines import FactLines
-from tui.widgets.figures import span
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.painting import Pieces
-from tui.widgets.row_list import Column, RowList, Rows
-from tui.widgets.sample_counts import bars_of, counted
+from tui.widgets.row_list import RowList, Rows
+from tui.widgets.sample_rows import SAMPLE_COLUMNS, SampleRow, asked_line, attempts_block, count_lines, sample_cells, sample_rows
 from tui.widgets.transcript import Block, ReadingText, Transcript
 
 __all__ = ["DataScreen"]
 
 _NARROW = 100
-_COLUMNS = (
-    Column("sample", 12, grows=True),
-    Column("split", 5),
-    Column("kind", 8, rank=3),
-    Column("scenario", 10, rank=1),
-    Column("tools", 5, is_right=True, rank=4),
-    Column("chars", 6, is_right=True, rank=2),
-    Column("decision", 12),
-)
 _HIDDEN = "texts are hidden: started with --no-content"
-_DECISIONS = {
-    "open": ("waiting", "open", "muted"),
-    "asking": ("running", "asking", "accent"),
-    "answered": ("done", "answered", "good"),
-    "reused": ("done", "reused", "good"),
-    "rejected": ("failed", "rejected", "bad"),
-}
-
-
-@frozen(kw_only=True)
-class _Row:
-    """A sample, or a request that has become none, or none yet."""
-
-    head: SampleHead | None = None
-    request: RequestRow | None = None
-    prompt: PlannedPrompt | None = None
-    decision: str
-    """`kept`: the teacher's own words; `corrected`: it was asked, and the right call is learnt instead; `known`: it was not asked;
-    or the decision on the request."""
-    is_left_out: bool = False
-    """It was answered, and became no sample of its own."""
-
-    @property
-    def key(self) -> str:
-        return self.head.id if self.head is not None else self.request.key if self.request is not None else ""
-
-    @property
-    def searched(self) -> str:
-        about = self.head or self.prompt
-        facts = (
-            ""
-            if about is None
-            else f"{about.split} {about.kind} {about.scenario} {' '.join(about.tools)} split:{about.split} kind:{about.kind}"
-        )
-        reason = "" if self.request is None or not self.request.kind else f"reason:{self.request.kind} {self.request.reason}"
-        left_out = "left out" if self.is_left_out else ""
-        return f"{self.key} {facts} {self.decision} {reason} {left_out}".casefold()
 
 
 class DataScreen(KdScreen):
@@ -103,8 +54,8 @@ class DataScreen(KdScreen):
         self._words: tuple[str, ...] = ()
         self._table: SampleTable | None = None
         self._index: SampleIndex | None = None
-        self._all: tuple[_Row, ...] = ()
-        self._rows: tuple[_Row, ...] = ()
+        self._all: tuple[SampleRow, ...] = ()
+        self.sample_rows: tuple[SampleRow, ...] = ()
         self._made_of: tuple[object, ...] = ()
         self._is_raw = False
 
@@ -135,9 +86,11 @@ class DataScreen(KdScreen):
         self._table = table
         self._gather(frame)
         glyphs = glyphs_of(self.app)
-        self.query_one("#asked", FactLines).lines = tuple(_asked(table, glyphs))
+        self.query_one("#asked", FactLines).lines = tuple(asked_line(table, glyphs))
         heads = () if self._index is None else self._index.heads
-        self.query_one("#counts", FactLines).lines = tuple(_counts(table, heads, glyphs))
+        counts = self.query_one("#counts", FactLines)
+        counts.lines = tuple(count_lines(table, heads, glyphs))
+        counts.display = bool(counts.lines)
         self._show_rows()
 
     def header_facts(self, frame: Frame) -> str:
@@ -203,7 +156,7 @@ class DataScreen(KdScreen):
         made_of = (table.run, len(table.keys), len(table.facts), len(prompts or ()), self._index is None)
         if made_of != self._made_of:
             self._made_of = made_of
-            self._all = tuple(_rows(table, self._index, prompts or {}))
+            self._all = tuple(sample_rows(table, self._index, prompts or {}))
 
     def _prompts(self, table: SampleTable) -> Mapping[str, PlannedPrompt] | None:
         """What was asked, none if it cannot be read; None while it is being read."""
@@ -217,12 +170,14 @@ class DataScreen(KdScreen):
         return self.details.get(("samples", ref), lambda store: read_sample_index(store, ref))
 
     def _show_rows(self) -> None:
-        self._rows = tuple(row for row in self._all if all(word in row.searched for word in self._words)) if self._words else self._all
-        rows, glyphs = self._rows, glyphs_of(self.app)
+        self.sample_rows = (
+            tuple(row for row in self._all if all(word in row.searched for word in self._words)) if self._words else self._all
+        )
+        rows, glyphs = self.sample_rows, glyphs_of(self.app)
         self.query_one("#samples", RowList).rows = Rows(
-            columns=_COLUMNS,
+            columns=SAMPLE_COLUMNS,
             num_rows=len(rows),
-            cells=lambda index: _cells(rows[index], glyphs),
+            cells=lambda index: sample_cells(rows[index], glyphs),
             key=lambda index: rows[index].key,
             empty=self._empty(),
         )
@@ -249,7 +204,7 @@ class DataScreen(KdScreen):
         else:
             pane.text = ReadingText(blocks=tuple(self._blocks(row)), key=(row.key, self._is_raw))
 
-    def _blocks(self, row: _Row) -> Iterator[Block]:
+    def _blocks(self, row: SampleRow) -> Iterator[Block]:
         if not self.feed.settings.content:
             yield Block(title="TEXT", note=_HIDDEN)
         elif self._is_raw:
@@ -261,7 +216,7 @@ class DataScreen(KdScreen):
         else:
             yield from self._request_blocks(row)
         if row.request is not None:
-            yield _attempts(row.request)
+            yield attempts_block(row.request)
 
     def _sample_blocks(self, head: SampleHead, ref: BlobRef) -> Iterator[Block]:
         text = self.details.get(("sample", ref, head.offset), lambda store: read_sample(store, ref, head))
@@ -272,7 +227,7 @@ class DataScreen(KdScreen):
             tone, bar = ("accent", "▌") if part.is_supervised else ("good" if part.title == "RIGHT CALL" else "muted", "")
             yield Block(title=part.title, note=part.note, tone=tone, bar=bar, lines=tuple(((line, "text"),) for line in part.lines))
 
-    def _request_blocks(self, row: _Row) -> Iterator[Block]:
+    def _request_blocks(self, row: SampleRow) -> Iterator[Block]:
         if row.prompt is None:
             yield Block(title="PROMPT", note=f"reading the plan{UNICODE.ellipsis}" if self._table and self._table.plan else "no plan yet")
         else:
@@ -280,14 +235,14 @@ class DataScreen(KdScreen):
                 yield Block(title=safe_text(role.upper()), lines=_lines(content))
         yield from self._reply(row, note="became no sample" if row.is_left_out else "")
 
-    def _reply(self, row: _Row, *, note: str) -> Iterator[Block]:
+    def _reply(self, row: SampleRow, *, note: str) -> Iterator[Block]:
         ref = None if row.request is None else row.request.reply
         if ref is None:
             return
         text = self.details.get(("reply", ref), lambda store: reply_text(read_blob(store, ref)))
         yield Block(title="REPLY", note=note, tone="accent", lines=_lines(text)) if isinstance(text, str) else _waiting("REPLY", text)
 
-    def _stored_reply(self, row: _Row) -> Iterator[Block]:
+    def _stored_reply(self, row: SampleRow) -> Iterator[Block]:
         ref = None if row.request is None else row.request.reply
         if ref is None:
             yield Block(title="STORED REPLY", note="no teacher was asked for this sample; b goes back")
@@ -296,109 +251,9 @@ class DataScreen(KdScreen):
         note = f"blob {ref.sha256[:16]}{UNICODE.ellipsis}, {ref.num_bytes:,} bytes; b goes back"
         yield Block(title="STORED REPLY", note=note, lines=_lines(data)) if isinstance(data, bytes) else _waiting("STORED REPLY", data)
 
-    def _chosen(self) -> _Row | None:
+    def _chosen(self) -> SampleRow | None:
         index = self.query_one("#samples", RowList).chosen
-        return self._rows[index] if index is not None and index < len(self._rows) else None
-
-
-def _rows(table: SampleTable, index: SampleIndex | None, prompts: Mapping[str, PlannedPrompt]) -> Iterator[_Row]:
-    """Samples in their order, then the requests without one; before there are samples, all requests."""
-    requests = {row.key: row for row in table.rows()}
-    if index is None:
-        yield from (_Row(request=row, prompt=prompts.get(row.key), decision=row.decision) for row in requests.values())
-        return
-    replied = {head.request_key for head in index.heads}
-    asked = {context_digest(prompt.messages): key for key, prompt in prompts.items() if key not in replied}
-    for head in index.heads:
-        key = head.request_key or asked.get(head.context, "")
-        decision = "kept" if head.request_key else "corrected" if key else "known"
-        yield _Row(head=head, request=requests.pop(key, None), decision=decision)
-    for row in requests.values():
-        is_left_out = row.decision in {"answered", "reused"}
-        yield _Row(request=row, prompt=prompts.get(row.key), decision=row.decision, is_left_out=is_left_out)
-
-
-def _cells(row: _Row, glyphs: Glyphs) -> Sequence[Pieces]:
-    about = row.head or row.prompt
-    num_tools = None if about is None else len(about.tools)
-    return (
-        ((safe_text(row.key[:14] if row.head is not None else f"? {row.key[:10]}"), "text"),),
-        (("" if about is None else safe_text(about.split), "muted"),),
-        (("" if about is None else safe_text(about.kind), "muted"),),
-        (("" if about is None else safe_text(about.scenario), "text"),),
-        (("" if num_tools is None else f"{num_tools}", "muted"),),
-        (("" if row.head is None else f"{row.head.num_target_characters:,}", "muted"),),
-        (_decision(row, glyphs),),
-    )
-
-
-def _decision(row: _Row, glyphs: Glyphs) -> tuple[str, str]:
-    if row.head is not None:
-        word, tone = {"kept": ("teacher", "good"), "corrected": ("corrected", "warn"), "known": ("known", "accent")}[row.decision]
-        return f"{glyphs.done} {word}", tone
-    if row.is_left_out:
-        return f"{glyphs.failed} not used", "warn"
-    glyph, word, tone = _DECISIONS[row.decision]
-    kind = row.request.kind if row.request is not None else ""
-    return f"{getattr(glyphs, glyph)} {safe_text(kind.replace('_', ' ')) or word}", tone
-
-
-def _asked(table: SampleTable | None, glyphs: Glyphs) -> Iterator[Pieces]:
-    if table is None or not len(table.keys):
-        yield ((f"{glyphs.waiting} nothing was asked yet", "bold muted"),)
-        return
-    num_requests = sum(len(part) for part in table.keys)
-    is_done = table.num_open == 0
-    yield (
-        (
-            f"{glyphs.done if is_done else glyphs.running} {table.num_answered:,} of {num_requests:,} requests answered",
-            f"bold {'good' if is_done else 'accent'}",
-        ),
-        (f"   {table.num_rejected:,} rejected", "bad" if table.num_rejected else "muted"),
-        *(((f"   {table.num_open:,} open", "accent"),) if table.num_open else ()),
-        *_right_calls(table),
-        *(((f"   {table.num_scored:,} scored", "muted"),) if table.num_scored else ()),
-        *(((f"   sealed as {table.sealed.dataset.digest[:12]}{glyphs.ellipsis}", "muted"),) if table.sealed is not None else ()),
-    )
-
-
-def _right_calls(table: SampleTable) -> Pieces:
-    built = table.built
-    if built is None or not built.num_asked_calls:
-        return ()
-    return ((f"   {built.num_right_calls:,} of {built.num_asked_calls:,} calls of the teacher right", "muted"),)
-
-
-def _counts(table: SampleTable | None, heads: Sequence[SampleHead], glyphs: Glyphs) -> Iterator[Pieces]:
-    if table is None:
-        return
-    built = table.built
-    left_out = {} if built is None else built.dropped
-    if table.num_rejected:
-        yield (("rejected  ", "muted"), *counted(table.rejections(), glyphs))
-    if built is not None:
-        yield (("left out  ", "muted"), *(counted(left_out, glyphs) if left_out else (("none", "good"),)))
-        yield (("samples   ", "muted"), *counted(built.counts, glyphs))
-    if heads:
-        yield (("scenarios ", "muted"), *counted(Counter(head.scenario for head in heads), glyphs))
-        offered = Counter(tool for head in heads for tool in head.tools)
-        if offered:
-            yield (("tools     ", "muted"), *counted(offered, glyphs))
-        yield (("lengths   ", "muted"), *bars_of([head.num_target_characters for head in heads], glyphs))
-
-
-def _attempts(row: RequestRow) -> Block:
-    usage = "" if row.usage is None else f", {row.usage.prompt_tokens:,} tokens asked, {row.usage.output_tokens:,} answered"
-    sends = "" if row.num_sends == row.num_attempts else f", sent {row.num_sends} times"
-    plural = "" if row.num_attempts == 1 else "s"
-    lines = [f"{row.num_attempts} attempt{plural}{sends}, {span(row.seconds)}{usage}"]
-    if row.decision == "reused":
-        lines = ["reused: the ledger held this reply already, nothing was sent"]
-    if row.reason:
-        lines.append(f"{row.kind}: {row.reason}")
-    if row.position is not None:
-        lines.append(f"newest record @{row.position:,}; o shows it")
-    return Block(title="REQUEST", note=f"{row.key[:16]}{UNICODE.ellipsis}", lines=tuple(((safe_text(line), "text"),) for line in lines))
+        return self.sample_rows[index] if index is not None and index < len(self.sample_rows) else None
 
 
 def _lines(text: str | bytes) -> tuple[Pieces, ...]:

@@ -2,64 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterator
+from typing import ClassVar
 
-from attrs import evolve as replace
-from attrs import frozen
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from kd.views.comparison import RunFacts, compare_measurements
-from kd.views.eval_table import EvalTable, Flips, Item, MetricRow, flips, is_right
-from kd.views.item_transcript import ItemTranscript, differing_parts, read_item_transcript
+from kd.views.comparison import compare_measurements
+from kd.views.eval_table import EvalTable
+from kd.views.item_transcript import ItemTranscript
 from kd.views.safe_text import safe_text
-from kd.views.sample_text import SampleText
-from tui.feed.details import Absent, Details, read_blob
+from tui.feed.details import Absent, Details
 from tui.feed.feed import Feed
 from tui.feed.frame import Frame
-from tui.feed.run_folds import fold_run, plan_of
-from tui.feed.samples import SampleIndex, read_sample, read_sample_index
+from tui.feed.run_folds import OtherRuns
+from tui.feed.samples import ItemTexts
 from tui.keymap import Keymap
 from tui.messages import DetailReady, RecordChosen
 from tui.screens.kd_screen import KdScreen
 from tui.themes import UNICODE, Glyphs, glyphs_of
 from tui.widgets.fact_lines import FactLines
 from tui.widgets.filter_line import FilterLine
-from tui.widgets.item_figures import has_success, item_value, score_name, scores_of, sparkline
+from tui.widgets.item_figures import has_success, score_name
+from tui.widgets.item_rows import (
+    BOTH,
+    ArmSide,
+    ItemPair,
+    answer_blocks,
+    headline,
+    item_cells,
+    item_columns,
+    item_pairs,
+    marked_texts,
+    searched,
+    side_flips,
+)
 from tui.widgets.metric_rows import MetricLine, MetricRows
 from tui.widgets.painting import Pieces
-from tui.widgets.row_list import Column, RowList, Rows
+from tui.widgets.row_list import RowList, Rows
 from tui.widgets.transcript import Block, ReadingText, Transcript
 
 __all__ = ["EvaluationScreen"]
 
 _NARROW = 100
-_SIDES = 2
+_FIRST_METRICS = {"lm": "nll_nats", "tool_use": "right_call", "speed": "tokens_per_second"}
 _HIDDEN = "texts are hidden: started with --no-content"
 _HIDDEN_TEXT: tuple[Pieces, ...] = (((_HIDDEN, "muted"),),)
-
-
-@frozen(kw_only=True)
-class _Pair:
-    """An item as this arm answered it, and as the other side did."""
-
-    item: Item
-    other: Item | None = None
-    change: Literal["better", "worse", ""] = ""
-
-
-@frozen(kw_only=True)
-class _Side:
-    """The answers of one arm of one run."""
-
-    name: str
-    table: EvalTable
-    suite: str
-    arm: str
-
-    def items(self) -> tuple[Item, ...]:
-        return self.table.items_of(self.suite, self.arm)
 
 
 class EvaluationScreen(KdScreen):
@@ -84,13 +72,15 @@ class EvaluationScreen(KdScreen):
     def __init__(self, feed: Feed, keymap: Keymap) -> None:
         super().__init__(feed, keymap)
         self.details = Details(feed, self.post_message)
+        self._folds = OtherRuns(self.details)
+        self._texts = ItemTexts(self.details)
         self._baseline: str | None = None
         self._is_diff = True
         self._words: tuple[str, ...] = ()
         self._table: EvalTable | None = None
         self._metrics: tuple[MetricLine, ...] = ()
-        self._pairs: tuple[_Pair, ...] = ()
-        self._sides: tuple[_Side, ...] = ()
+        self.item_pairs: tuple[ItemPair, ...] = ()
+        self._sides: tuple[ArmSide, ...] = ()
 
     def compose_body(self) -> ComposeResult:
         yield FactLines(id="progress")
@@ -197,7 +187,7 @@ class EvaluationScreen(KdScreen):
     def _metric_lines(self, frame: Frame) -> Iterator[MetricLine]:
         if self._table is None:
             return
-        facts = self._facts(frame)
+        facts = None if self._table is None else self._folds.beside(frame, self._baseline, self._table)
         compared = {} if facts is None else {(row.suite, row.slice, row.metric): row for row in compare_measurements(facts)}
         for row in self._table.rows():
             found = row.measurement
@@ -206,25 +196,6 @@ class EvaluationScreen(KdScreen):
                 yield MetricLine(row=row, is_waiting=self._baseline is not None)
             else:
                 yield MetricLine(row=row, baseline=beside.measurements[0], reason="; ".join(beside.reasons))
-
-    def _facts(self, frame: Frame) -> tuple[RunFacts, RunFacts] | None:
-        """The baseline and this run, once both are read."""
-        baseline = self._baseline_facts(frame)
-        if baseline is None or frame.run is None or self._table is None:
-            return None
-        run, stop = frame.run, frame.position + 1
-        plan = self.details.get(("plan", run), lambda store: plan_of(store, run, stop))
-        if not isinstance(plan, RunFacts):
-            return None
-        return baseline, replace(plan, evaluation=self._table)
-
-    def _baseline_facts(self, frame: Frame) -> RunFacts | None:
-        run = self._baseline
-        if run is None or run not in frame.runs:
-            return None
-        stop = frame.runs[run].last_position + 1
-        fold = self.details.get(("facts", run, stop), lambda store: fold_run(store, run, stop).facts)
-        return fold if isinstance(fold, RunFacts) else None
 
     def _progress(self, frame: Frame, glyphs: Glyphs) -> Iterator[Pieces]:
         table = self._table
@@ -247,39 +218,49 @@ class EvaluationScreen(KdScreen):
             yield (("baseline ", "muted"), (self._baseline, "text"), (f"   {safe_text(said)}", "warn" if reason else "muted"))
 
     def _show_items(self) -> None:
-        line, glyphs = self._chosen_metric(), glyphs_of(self.app)
-        self._sides = () if line is None or self._table is None else tuple(self._both_sides(line.row))
-        metric = "" if line is None else line.row.measurement.metric
+        glyphs = glyphs_of(self.app)
+        suite, arm, metric = self._subject()
+        self._sides = tuple(self._both_sides(suite, arm)) if suite else ()
         name = score_name(metric)
-        found = _flips(self._sides, name) if has_success(name) else None
-        pairs = _pairs(self._sides, found)
-        self._pairs = tuple(pair for pair in pairs if all(word in _searched(pair, name) for word in self._words))
-        shown = self._pairs
+        found = side_flips(self._sides, name) if has_success(name) else None
+        pairs = item_pairs(self._sides, found)
+        self.item_pairs = tuple(pair for pair in pairs if all(word in searched(pair, name) for word in self._words))
+        shown = self.item_pairs
         names = [side.name for side in reversed(self._sides)]
-        self.query_one("#flips", FactLines).lines = (_headline(self._sides, metric, found, len(shown), len(pairs), glyphs),)
+        self.query_one("#flips", FactLines).lines = (headline(self._sides, metric, found, len(shown), len(pairs), glyphs),)
         self.query_one("#items", RowList).rows = Rows(
-            columns=_item_columns(names),
+            columns=item_columns(names),
             num_rows=len(shown),
-            cells=lambda index: _item_cells(shown[index], metric, glyphs),
+            cells=lambda index: item_cells(shown[index], metric, glyphs),
             key=lambda index: shown[index].item.event.item_id,
             empty="no item's row holds these words" if self._words else "no item was answered yet",
         )
         self._show_answers()
 
-    def _both_sides(self, row: MetricRow) -> Iterator[_Side]:
+    def _subject(self) -> tuple[str, str, str]:
+        """Suite, arm and metric whose items are shown: of the chosen measurement, or of the newest item while nothing is measured."""
+        line = self._chosen_metric()
+        if line is not None:
+            found = line.row.measurement
+            return found.suite, found.slice, found.metric
+        if self._table is None or not len(self._table.items):
+            return "", "", ""
+        newest = self._table.items[-1].event
+        return newest.suite, newest.arm, _FIRST_METRICS[newest.suite]
+
+    def _both_sides(self, suite: str, arm: str) -> Iterator[ArmSide]:
         """The other side first: the baseline's same arm, or else another arm of this run."""
         assert self._table is not None
-        suite, arm = row.measurement.suite, row.measurement.slice
         if self._baseline is not None:
-            facts = self._baseline_facts(self.feed.frame)
+            facts = self._folds.facts(self.feed.frame, self._baseline)
             if facts is not None:
-                yield _Side(name="baseline", table=facts.evaluation, suite=suite, arm=arm)
+                yield ArmSide(name="baseline", table=facts.evaluation, suite=suite, arm=arm)
         else:
             arms = next((plan.arms for plan in self._table.suites if plan.suite == suite), ())
             other = next((each for each in (*arms[arms.index(arm) + 1 :], *arms) if each != arm), None) if arm in arms else None
             if other is not None:
-                yield _Side(name=other, table=self._table, suite=suite, arm=other)
-        yield _Side(name="this run" if self._baseline else arm, table=self._table, suite=suite, arm=arm)
+                yield ArmSide(name=other, table=self._table, suite=suite, arm=other)
+        yield ArmSide(name="this run" if self._baseline else arm, table=self._table, suite=suite, arm=arm)
 
     def _show_answers(self) -> None:
         if not self.is_mounted:
@@ -296,8 +277,8 @@ class EvaluationScreen(KdScreen):
         self.query_one("#other", Transcript).text = ReadingText(blocks=other, key=item_id)
         self.query_one("#this", Transcript).text = ReadingText(blocks=(*prompt, *this, *other) if is_narrow else this, key=item_id)
 
-    def _prompt(self, pair: _Pair) -> tuple[Block, ...]:
-        text = self._sample(pair.item.event.item_id.rpartition("/")[2])
+    def _prompt(self, pair: ItemPair) -> tuple[Block, ...]:
+        text = self._texts.sample(self.feed.frame, pair.item.event.item_id) if self.feed.settings.content else _HIDDEN
         if isinstance(text, str):
             return (Block(title="PROMPT", note=text),)
         parts = [part for part in text.parts if part.title != "WHERE FROM" and not part.is_supervised and part.title != "RIGHT CALL"]
@@ -307,155 +288,44 @@ class EvaluationScreen(KdScreen):
             blocks.insert(place, Block(title="RIGHT CALL", tone="good", lines=tuple(((call, "text"),) for call in text.gold_calls)))
         return tuple(blocks)
 
-    def _sample(self, sample_id: str) -> SampleText | str:
-        """The sample behind an item, or in words why it is not here."""
-        if not self.feed.settings.content:
-            return _HIDDEN
-        data = self.feed.frame.data
-        built = None if data is None else data.built
-        if built is None:
-            return "the run's samples are not recorded at this position"
-        ref = built.samples
-        index = self.details.get(("samples", ref), lambda store: read_sample_index(store, ref))
-        if not isinstance(index, SampleIndex):
-            return safe_text(index.sentence) if isinstance(index, Absent) else f"reading the samples{UNICODE.ellipsis}"
-        head = index.by_id.get(sample_id)
-        if head is None:
-            return f"sample {sample_id} is not among the run's samples"
-        text = self.details.get(("sample", ref, head.offset), lambda store: read_sample(store, ref, head))
-        if isinstance(text, SampleText):
-            return text
-        return safe_text(text.sentence) if isinstance(text, Absent) else f"reading the sample{UNICODE.ellipsis}"
-
-    def _answers(self, pair: _Pair) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    def _answers(self, pair: ItemPair) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
         """Blocks of the other side and of this one; their texts marked where they differ."""
         glyphs = glyphs_of(self.app)
-        both = [pair.other, pair.item] if len(self._sides) == _SIDES else [pair.item]
-        said = [None if item is None else self._transcript(item) for item in both]
-        texts = [tuple(((line, "text"),) for line in one.text) if isinstance(one, ItemTranscript) else () for one in said]
-        if self._is_diff and len(said) == _SIDES and all(isinstance(one, ItemTranscript) and one.has_text for one in said):
-            texts = list(_marked(said))
+        both = [pair.other, pair.item] if len(self._sides) == BOTH else [pair.item]
+        said = [None if item is None else self._texts.transcript(item) for item in both]
+        texts: list[tuple[Pieces, ...]] = [
+            tuple(((line, "text"),) for line in one.text) if isinstance(one, ItemTranscript) else () for one in said
+        ]
+        if self._is_diff and len(said) == BOTH and all(isinstance(one, ItemTranscript) and one.has_text for one in said):
+            texts = [*marked_texts(said)]
         blocks = [
-            _answer_blocks(side, item, one, text if self.feed.settings.content else _HIDDEN_TEXT, glyphs)
+            answer_blocks(side, item, one, text if self.feed.settings.content else _HIDDEN_TEXT, glyphs)
             for side, item, one, text in zip(self._sides, both, said, texts, strict=True)
         ]
         nothing = (Block(title="NO OTHER SIDE", note="b chooses a run to compare with"),)
-        return (blocks[0], blocks[1]) if len(blocks) == _SIDES else (nothing, blocks[0])
-
-    def _transcript(self, item: Item) -> ItemTranscript | Absent | None:
-        ref = item.event.transcript
-        return self.details.get(("transcript", ref), lambda store: read_item_transcript(read_blob(store, ref)))
+        return (blocks[0], blocks[1]) if len(blocks) == BOTH else (nothing, blocks[0])
 
     def _chosen_metric(self) -> MetricLine | None:
         index = self.query_one("#metrics", MetricRows).chosen
         return self._metrics[index] if index is not None and index < len(self._metrics) else None
 
-    def _chosen_pair(self) -> _Pair | None:
+    def _chosen_pair(self) -> ItemPair | None:
         index = self.query_one("#items", RowList).chosen
-        return self._pairs[index] if index is not None and index < len(self._pairs) else None
+        return self.item_pairs[index] if index is not None and index < len(self.item_pairs) else None
 
     def _go_to_flip(self, step: int) -> None:
         items = self.query_one("#items", RowList)
         start = items.chosen or 0
-        order = [(start + step * number) % len(self._pairs) for number in range(1, len(self._pairs))] if self._pairs else []
-        found = next((index for index in order if self._pairs[index].change), None)
+        order = [(start + step * number) % len(self.item_pairs) for number in range(1, len(self.item_pairs))] if self.item_pairs else []
+        found = next((index for index in order if self.item_pairs[index].change), None)
         if found is None:
             self.notify("No item is better on one side and worse on the other.", markup=False)
         else:
             items.choose(found)
 
 
-def _flips(sides: Sequence[_Side], name: str) -> Flips | None:
-    return flips(sides[0].items(), sides[1].items(), name) if len(sides) == _SIDES else None
-
-
-def _pairs(sides: Sequence[_Side], found: Flips | None) -> tuple[_Pair, ...]:
-    if not sides:
-        return ()
-    others = {item.event.item_id: item for item in sides[0].items()} if len(sides) == _SIDES else {}
-    changes = {} if found is None else {flip.item_id: flip.change for flip in found.flips}
-    return tuple(
-        _Pair(item=item, other=others.get(item.event.item_id), change=changes.get(item.event.item_id, "")) for item in sides[-1].items()
-    )
-
-
-def _searched(pair: _Pair, name: str) -> str:
-    right = is_right(pair.item, name) if has_success(name) else None
-    word = {True: "right", False: "wrong", None: ""}[right]
-    return f"{pair.item.event.item_id} {pair.item.event.outcome} {pair.change} {word}".casefold()
-
-
-def _headline(sides: Sequence[_Side], metric: str, found: Flips | None, num_shown: int, num_all: int, glyphs: Glyphs) -> Pieces:
-    if not sides:
-        return (("items", "bold text"),)
-    this = sides[-1]
-    pieces: list[tuple[str, str]] = [(safe_text(f"{this.suite} / {this.arm}"), "bold text"), (f"  {safe_text(metric)}", "muted")]
-    if num_shown != num_all:
-        pieces.append((f"   {num_shown:,} of {num_all:,} items", "accent"))
-    if found is not None:
-        pieces += [
-            (f"   flips {safe_text(sides[0].name)} to {safe_text(this.name)}: ", "muted"),
-            (f"{found.num_better} {glyphs.done} better", "good" if found.num_better else "muted"),
-            (f"  {found.num_worse} {glyphs.failed} worse", "bad" if found.num_worse else "muted"),
-            (f"  {found.num_same} same", "muted"),
-            (f"  {found.num_errors} errors" if found.num_errors else "", "warn"),
-            (f"  {found.num_unpaired} on one side only" if found.num_unpaired else "", "warn"),
-        ]
-    return pieces
-
-
-def _item_columns(names: Sequence[str]) -> tuple[Column, ...]:
-    sides = tuple(Column(name, min(max(len(name), 8), 11), is_right=True, rank=number) for number, name in enumerate(names))
-    return (Column("item", 9, grows=True), *sides, Column("", 8, rank=2), Column("outcome", 9, rank=3))
-
-
-def _item_cells(pair: _Pair, metric: str, glyphs: Glyphs) -> Sequence[Pieces]:
-    event = pair.item.event
-    change: tuple[str, str] = {
-        "better": (f"{glyphs.done} better", "good"),
-        "worse": (f"{glyphs.failed} worse", "bad"),
-        "": ("", "muted"),
-    }[pair.change]
-    values: list[Pieces] = [(item_value(pair.item, metric, glyphs),)]
-    values.append(((glyphs.dash, "muted"),) if pair.other is None else (item_value(pair.other, metric, glyphs),))
-    outcome = (event.outcome.replace("_", " "), "bad" if pair.item.is_error else "warn" if event.outcome == "truncated" else "muted")
-    return ((_short_id(event.item_id),), *values, (change,), (outcome,))
-
-
-def _short_id(item_id: str) -> tuple[str, str]:
-    number, _, sample = item_id.rpartition("/")
-    return safe_text(f"{number}/{sample[:10]}" if number else sample[:14]), "text"
-
-
-def _marked(said: Sequence[object]) -> Iterator[tuple[Pieces, ...]]:
-    """Both texts, with what only one of them has underlined."""
-    one, other = ("\n".join(each.text) for each in said if isinstance(each, ItemTranscript))
-    for parts, tone in zip(differing_parts(one, other), ("bold underline warn", "bold underline accent"), strict=True):
-        lines: list[list[tuple[str, str]]] = [[]]
-        for part in parts:
-            first, *rest = part.text.split("␊")
-            lines[-1].append((first, "text" if part.is_shared else tone))
-            lines += [[(piece, "text" if part.is_shared else tone)] for piece in rest]
-        yield tuple(lines)
-
-
-def _answer_blocks(side: _Side, item: Item | None, said: object, text: tuple[Pieces, ...], glyphs: Glyphs) -> tuple[Block, ...]:
-    title = safe_text(side.name.upper())
-    if item is None:
-        return (Block(title=title, note="did not answer this item"),)
-    scores = Block(title="SCORES", lines=tuple(scores_of(item, glyphs)))
-    if not isinstance(said, ItemTranscript):
-        note = safe_text(said.sentence) if isinstance(said, Absent) else f"reading{UNICODE.ellipsis}"
-        return (Block(title=title, note=note), scores)
-    calls = (
-        f"{len(said.calls)} call{'' if len(said.calls) == 1 else 's'}" + (f", {said.num_malformed} malformed" if said.num_malformed else "")
-        if said.has_text
-        else ""
-    )
-    answer = Block(title=title, note=calls, tone="accent", lines=text or ((("(no text)", "muted"),),) if said.has_text else ())
-    figures = Block(title="FIGURES", lines=tuple(((f"{name:<15} ", "muted"), (value, "text")) for name, value in said.facts))
-    series = tuple(Block(title=name.upper(), lines=tuple(sparkline(values, glyphs))) for name, values in said.series if values)
-    return (answer, *(block for block in (scores, *series, figures) if block.lines))
+def _plain(said: ItemTranscript | Absent | None) -> tuple[Pieces, ...]:
+    return tuple(((line, "text"),) for line in said.text) if isinstance(said, ItemTranscript) else ()
 
 
 def _empty(frame: Frame) -> str:
@@ -463,4 +333,4 @@ def _empty(frame: Frame) -> str:
         return "no run is open: choose one on screen 1"
     if frame.evaluation is None or frame.is_catching_up:
         return f"reading the run{UNICODE.ellipsis}"
-    return "nothing was measured yet"
+    return "measured when every item is answered" if len(frame.evaluation.items) else "nothing was measured yet"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
+from textual import work
 from textual.app import ComposeResult
 
 from kd.views.gate_table import GateRow, VerdictRow
 from kd.views.gate_table import GateTable as Judgement
 from kd.views.safe_text import safe_text
+from ledger.errors import LedgerError
+from ledger.proofs import prove
 from tui.feed.frame import Frame
 from tui.messages import RecordChosen
 from tui.screens.kd_screen import KdScreen
@@ -105,6 +110,36 @@ class GovernanceScreen(KdScreen):
         else:
             self.post_message(RecordChosen(position))
 
+    def do_prove_verdict(self) -> None:
+        """Write a proof that the verdict's record is under the signed head."""
+        row, frame = None if self._judgement is None else self._judgement.verdict, self.feed.frame
+        if row is None:
+            self.notify("There is no verdict to prove yet.", severity="warning", markup=False)
+        elif row.position >= frame.head_size:
+            said = "No signed head is over the verdict: sign one with kd ledger head --sign, then prove it."
+            self.notify(said, severity="warning", markup=False)
+        else:
+            self._write_proof(row.position)
+
+    @work(thread=True, exit_on_error=False)
+    def _write_proof(self, position: int) -> None:
+        store, out = self.feed.store, Path(f"verdict-{position}.tlog-proof")
+        if store is None:
+            return
+        try:
+            out.write_text(prove(store, position), encoding="utf-8")
+        except (LedgerError, ValueError, OSError) as error:
+            self.app.call_from_thread(partial(self.notify, str(error), severity="error", markup=False))
+        else:
+            self.app.call_from_thread(partial(self.notify, f"The proof of the verdict, @{position:,}, is in {out}.", markup=False))
+
+    def do_origin(self) -> bool:
+        position = self.link_position()
+        if position is None:
+            return False
+        self.post_message(RecordChosen(position))
+        return True
+
     def do_claims(self) -> None:
         self.notify("No claims are recorded in this ledger.", markup=False)
 
@@ -115,7 +150,7 @@ class GovernanceScreen(KdScreen):
         gate, glyphs = self._chosen_gate(), glyphs_of(self.app)
         self._evidence = tuple(_evidence(gate, self._judgement))
         found = self._evidence
-        self.query_one("#evidence", RowList).styles.height = min(len(found) + 2, self.size.height // 3 + 1)
+        self.query_one("#evidence", RowList).styles.height = min(max(len(found), 1) + 1, self.size.height // 3 + 1)
         self.query_one("#reason", FactLines).lines = (_reason(gate, self._judgement, glyphs),)
         self.query_one("#evidence", RowList).rows = Rows(
             columns=_EVIDENCE,

@@ -69,4 +69,4 @@ def _rule(row: GateRow) -> str:
     """`≥ 0.9`, or `≤ 2.845, 0.6 × untrained` where the bar goes by another slice."""
     if row.bar is None or row.gate.relative_to is None:
         return row.rule
-    return f"{row.rule[0]} {short(row.bar)}, {short(row.gate.theta)} × {row.gate.relative_to}"
+    return f"{row.rule[0]} {short(row.bar)}, {row.gate.theta:.6g} × {row.gate.relative_to}"

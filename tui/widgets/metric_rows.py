@@ -24,10 +24,10 @@ _COLUMNS = (
     Column("metric", 18, grows=True),
     Column("value", 9, is_right=True),
     Column("unit", 10, rank=3),
-    Column("95 % interval", 17, rank=1),
+    Column("95 % interval", 17, rank=2),
     Column("n", 6, is_right=True),
     Column("baseline", 12, is_right=True, rank=2),
-    Column("gate", 20, rank=1),
+    Column("gate", 14, grows=True, rank=1),
 )
 _WITHOUT_BASELINE = tuple(column for column in _COLUMNS if column.title != "baseline")
 

@@ -17,7 +17,7 @@ from tui.themes import Palette
 __all__ = ["Pieces", "cut", "fitted", "paint", "width_of", "wrapped"]
 
 Pieces = Sequence[tuple[str, str]]
-"""Texts, each with the field of `Palette` that colours it: `good`, or `bold good`, or `underline bad`."""
+"""Texts, each with the field of `Palette` that colours it: `good`, or `bold good`, or `underline bad`; `series.2` is the third line's."""
 
 
 def width_of(pieces: Pieces) -> int:
@@ -92,8 +92,16 @@ def _style(palette: Palette, tone: str, background: str) -> RichStyle:
     *attributes, colour = tone.split(" ")
     return Style(
         background=Color.parse(getattr(palette, background)),
-        foreground=Color.parse(getattr(palette, colour)),
+        foreground=Color.parse(_colour(palette, colour)),
         bold="bold" in attributes,
         underline="underline" in attributes,
         strike="strike" in attributes,
     ).rich_style
+
+
+def _colour(palette: Palette, name: str) -> str:
+    field, _, number = name.partition(".")
+    if number:
+        return palette.series[int(number) % len(palette.series)]
+    colour: str = getattr(palette, field)
+    return colour

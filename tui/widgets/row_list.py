@@ -212,6 +212,7 @@ def _needed(kept: Sequence[tuple[int, Column]]) -> int:
 
 def _index_of(key: object, rows: Rows, near: int) -> int:
     """Where the row about `key` is now: where it was, or else nearby; else where it was."""
+    index: int
     for index in (near, *range(max(0, near - 64), min(rows.num_rows, near + 1_024))):
         if index < rows.num_rows and rows.key(index) == key:
             return index
