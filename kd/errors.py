@@ -7,6 +7,7 @@ KdError
   StageError                a stage cannot go on: reason, and whether another try can help    exit 1
     PauseNeededError          the run pauses by itself: teacher gone, disk full, budget spent
   DigestMismatchError       stored bytes are not what their digest says                       exit 5
+  LinkMismatchError         another record lies where a link points than it was made of       exit 5
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigProblem",
     "DigestMismatchError",
     "KdError",
+    "LinkMismatchError",
     "MissingExtraError",
     "PauseNeededError",
     "StageError",
@@ -101,4 +103,13 @@ class DigestMismatchError(KdError):
         super().__init__(f"{path} has SHA-256 {found}, expected {expected}: it was altered; restore it or run again.")
         self.path = path
         self.expected = expected
+        self.found = found
+
+
+class LinkMismatchError(KdError):
+    """Another record lies where a link points than the link was made of."""
+
+    def __init__(self, link: str, found: str) -> None:
+        super().__init__(f"{link!r} was made of another record than {found!r} here: look whether this is its ledger.")
+        self.link = link
         self.found = found

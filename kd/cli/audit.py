@@ -24,7 +24,8 @@ def audit(run: RunName, *, ledger: LedgerPath = None, json: JsonFlag = False) ->
     chain = check_chain(path, Trust(vkeys=key_folder(os.environ).trusted()))
     if chain.is_ok:
         opened = api.open(path, write=False)
-        report = audit_run(opened.store, opened.run(run).id, chain)
+        found, _ = find_run_place(opened, run)
+        report = audit_run(opened.store, found.id, chain)
     else:
         report = AuditReport(run=run, levels=(chain,), state=None, verdict=None)
     if json:

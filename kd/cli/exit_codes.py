@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kd.errors import ConfigError, DigestMismatchError, KdError, UsageError
+from kd.errors import ConfigError, DigestMismatchError, KdError, LinkMismatchError, UsageError
 from kd.run import states
 from ledger.errors import (
     AlreadyOwnedError,
@@ -55,7 +55,7 @@ def run_code(state: states.RunState) -> int:
 def error_code(error: BaseException) -> int:
     """The exit code of a command that ended with `error`."""
     match error:
-        case IntegrityError() | BlobMissingError() | DigestMismatchError():
+        case IntegrityError() | BlobMissingError() | DigestMismatchError() | LinkMismatchError():
             return INTEGRITY
         case ConfigError() | UsageError() | CommandRejectedError() | AlreadyOwnedError() | BlobPinnedError() | SetupError():
             return USAGE

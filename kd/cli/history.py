@@ -9,9 +9,11 @@ from cyclopts import Parameter
 
 from kd import api
 from kd.cli.exit_codes import DONE
+from kd.cli.links import Place, find_place, find_run_place
 from kd.cli.options import JsonFlag, LedgerPath, RunName
 from kd.cli.outcome import print_summary
 from kd.cli.screen import is_read, print_document, print_line, print_record_line, print_table
+from kd.errors import UsageError
 from kd.events import REGISTRY
 from kd.views.run_summary import run_row
 from kd.views.state_digest import state_digest
@@ -39,8 +41,8 @@ def runs(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
 
 def show(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Show a run: its stages, measurements, gates and artifacts, now or at a position."""
-    found = api.open(ledger, write=False).run(run)
-    summary = found.summary(at=at)
+    found, position = find_run_place(api.open(ledger, write=False), run, at=at)
+    summary = found.summary(at=position)
     if json:
         print_document(summary)
     else:
@@ -49,7 +51,9 @@ def show(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: JsonFl
 
 
 def events(
-    run: Annotated[str | None, Parameter(help="A run's id, the beginning of one, or `latest`; without it, the whole ledger.")] = None,
+    run: Annotated[
+        str | None, Parameter(help="A run's id, the beginning of one, `latest`, or a link, which ends there; without it, the whole ledger.")
+    ] = None,
     *,
     follow_: Annotated[bool, Parameter(name="--follow", negative="", help="Go on with what happens next, until Ctrl-C.")] = False,
     type_: Annotated[str, Parameter(name="--type", help="Only events whose name matches, such as 'training.*'.")] = "*",
@@ -58,12 +62,16 @@ def events(
 ) -> int:
     """Print events in order, one a line."""
     opened = api.open(ledger, write=False)
-    found = None if run is None else opened.run(run)
+    place = Place(run=None, position=None) if run is None else find_place(opened, run)
+    found = place.run
     streams = "*" if found is None else f"run/{found.id}*"
+    if follow_ and place.position is not None:
+        raise UsageError(f"{run!r} ends at position {place.position}, so there is nothing to follow: leave out --follow or the position.")
     if follow_:
         records = follow(opened.store, after=Cursor.genesis(opened.store.origin), streams=streams, names=type_)
     else:
-        records = opened.store.scan(streams=streams, names=type_)
+        stop = None if place.position is None else place.position + 1
+        records = opened.store.scan(stop=stop, streams=streams, names=type_)
     for record in records:
         if found is None or found.has(record):
             if json:
@@ -77,12 +85,12 @@ def events(
 
 def replay(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Fold a run again from its first event, print each transition, and the digest of every state reached."""
-    found = api.open(ledger, write=False).run(run)
+    found, position = find_run_place(api.open(ledger, write=False), run, at=at)
     if not json:
-        for record in found.records(at=at):
+        for record in found.records(at=position):
             if is_transition(record, REGISTRY):
                 print_line(describe(record))
-    view = found.view(at=at)
+    view = found.view(at=position)
     streams = {f"run/{found.id}": view.run} | {f"run/{found.id}/{name}": state for name, state in view.stages.items()}
     rows = [{"stream": stream, "state": type(state).__name__, "digest": state_digest(state)} for stream, state in streams.items()]
     if json:

@@ -48,7 +48,7 @@ from kd.training.events import (
     TrainingResumed,
     TrainingStarted,
 )
-from kd.views.rolling_window import WINDOW, RollingWindow
+from kd.views.rolling_window import RecentNumbers, RollingWindow
 from kd.views.run_streams import is_of_run
 from kd.views.shared_list import SharedList
 from ledger.record import Record
@@ -79,7 +79,8 @@ class AlertState:
     run: str
     alerts: SharedList[Alert] = field(factory=SharedList)
     losses: RollingWindow = field(factory=RollingWindow)
-    gaps_ms: RollingWindow = field(factory=RollingWindow)
+    gaps_ms: RecentNumbers = field(factory=RecentNumbers)
+    """Between the records of a run at work."""
     last_ms: int | None = None
     last_position: int = -1
     is_at_work: bool = False
@@ -99,20 +100,18 @@ def apply_to_alerts(state: AlertState, record: Record) -> AlertState:
     """The alerts after `record`; records of other runs change nothing."""
     if not is_of_run(record.stream, state.run):
         return state
-    event, time_ms = record.event, record.time_ms
-    alerts, losses = state.alerts, state.losses
-    if type(event) is StepCompleted:  # most records of a run
-        alerts, losses = _with_step(alerts, losses, record, event)
-    else:
-        alert_of = _ALERTS.get(type(event))
-        found = None if alert_of is None else alert_of(event)
-        if found is not None:
-            rule, severity, message = found
-            alerts = alerts.append(Alert(rule=rule, severity=severity, message=message, position=record.position))
-    gaps_ms = state.gaps_ms
+    event, time_ms, alerts, losses, gaps_ms = record.event, record.time_ms, state.alerts, state.losses, state.gaps_ms
+    every_ms, since_ms, since = state.checkpoint_every_ms, state.checkpoint_ms, state.checkpoint_position
     if state.last_ms is not None and state.is_at_work:
         gaps_ms = gaps_ms.push(time_ms - state.last_ms)
-    every_ms, since_ms, since = state.checkpoint_every_ms, state.checkpoint_ms, state.checkpoint_position
+    if type(event) is StepCompleted:  # most records of a run
+        alerts, losses = _with_step(alerts, losses, record, event)
+        return AlertState(state.run, alerts, losses, gaps_ms, time_ms, record.position, state.is_at_work, every_ms, since_ms, since)
+    alert_of = _ALERTS.get(type(event))
+    found = None if alert_of is None else alert_of(event)
+    if found is not None:
+        rule, severity, message = found
+        alerts = alerts.append(Alert(rule=rule, severity=severity, message=message, position=record.position))
     match event:
         case TrainingStarted(config=config):
             every_ms, since_ms, since = config.checkpoint.every_seconds * 1000, time_ms, record.position
@@ -135,8 +134,8 @@ def live_alerts(state: AlertState, *, now_ms: int, is_owned: bool) -> tuple[Aler
         return (Alert(rule="interrupted", severity="error", message=message, position=state.last_position),)
     found = []
     silence_ms = now_ms - state.last_ms
-    usual_ms = state.gaps_ms.percentile(95)
-    limit_ms = max(_STALL_MS, 10 * usual_ms) if len(state.gaps_ms) else _STALL_MS
+    gaps_ms = state.gaps_ms.window()
+    limit_ms = max(_STALL_MS, 10 * gaps_ms.percentile(95)) if len(gaps_ms) else _STALL_MS
     if silence_ms > limit_ms:
         message = f"no record for {silence_ms / 1000:.0f} s, expected one within {limit_ms / 1000:.0f} s"
         found.append(Alert(rule="stalled", severity="warn", message=message, position=state.last_position))
@@ -154,7 +153,7 @@ def _with_step(
     if loss - loss or norm - norm:  # NaN and infinity less themselves are NaN
         message = f"loss {loss:.6g} nats, gradient norm {norm:.6g} at step {event.step}"
         return alerts.append(Alert(rule="non_finite", severity="error", message=message, position=record.position)), losses
-    if len(losses) >= min(_MIN_STEPS, WINDOW) and losses.is_far_above(loss, _SPIKE):
+    if len(losses) >= _MIN_STEPS and losses.is_far_above(loss, _SPIKE):
         message = f"loss {loss:.6g} nats at step {event.step}, median {losses.median:.6g}"
         alerts = alerts.append(Alert(rule="loss_spike", severity="warn", message=message, position=record.position))
     return alerts, losses.push(loss)

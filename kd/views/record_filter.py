@@ -50,26 +50,23 @@ class _Header(msgspec.Struct, gc=False):
     s: str
     t: int
     y: str
-    e: msgspec.Raw
     k: str | None = None
     m: _Meta | None = None
 
 
 _decode_header = msgspec.json.Decoder(_Header).decode
-_decode_payload = msgspec.json.Decoder().decode
 
 
 class _Line:
     """A stored line that is taken apart as far as a filter needs."""
 
-    __slots__ = ("_header", "_lower", "_payload", "event", "line")
+    __slots__ = ("_header", "_lower", "event", "line")
 
     def __init__(self, line: bytes, event: object = None) -> None:
         self.line = line
         self.event = event
         self._lower: bytes | None = None
         self._header: _Header | None = None
-        self._payload: Any = None
 
     @property
     def lower(self) -> bytes:
@@ -82,17 +79,6 @@ class _Line:
         if self._header is None:
             self._header = _decode_header(self.line)
         return self._header
-
-    @property
-    def payload(self) -> Any:
-        """The stored payload, or the event's fields where that lies in a blob; None where neither is at hand."""
-        if self._payload is None:
-            if _SPILLED not in self.line:
-                self._payload = _decode_payload(self.header.e)
-            elif has(type(self.event)):
-                event: Any = self.event
-                self._payload = asdict(event)
-        return self._payload
 
 
 @frozen
@@ -185,10 +171,13 @@ def _has_foreign_word(word: str, line: _Line) -> bool:
 
 
 def _condition(field: str, op: str, value: str | float) -> _Test:
-    if field.startswith("e."):
-        path = tuple(field[2:].split("."))
-        return partial(_payload_holds, path, f'"{path[0]}":'.encode(), _comparison(op, value))
-    return partial(_header_holds, _FIELDS[field], _comparison(op, value))
+    holds = _comparison(op, value)
+    if not field.startswith("e."):
+        return partial(_header_holds, _FIELDS[field], holds)
+    first, *rest = field[2:].split(".")
+    payload = msgspec.defstruct("Payload", [("value", Any, None)], rename={"value": first}, gc=False)
+    line = msgspec.defstruct("Line", [("e", payload)], gc=False)
+    return partial(_payload_holds, f'"{first}":'.encode(), msgspec.json.Decoder(line).decode, (first, *rest), holds)
 
 
 def _header_holds(read: Callable[[_Header], str | int | None], holds: Callable[[Any], bool], line: _Line) -> bool:
@@ -196,11 +185,14 @@ def _header_holds(read: Callable[[_Header], str | int | None], holds: Callable[[
     return value is not None and holds(value)
 
 
-def _payload_holds(path: tuple[str, ...], name: bytes, holds: Callable[[Any], bool], line: _Line) -> bool | None:
-    if name not in line.line and _SPILLED not in line.line:
-        return False
-    payload = line.payload
-    return None if payload is None else any(holds(value) for value in _values_at(payload, path))
+def _payload_holds(
+    name: bytes, decode: Callable[[bytes], Any], path: tuple[str, ...], holds: Callable[[Any], bool], line: _Line
+) -> bool | None:
+    """Of the payload only the first name of the path is decoded; one that lies in a blob is asked of the event."""
+    if _SPILLED in line.line:
+        event: Any = line.event
+        return any(map(holds, _values_at(asdict(event), path))) if has(type(event)) else None
+    return name in line.line and any(map(holds, _values_at(decode(line.line).e.value, path[1:])))
 
 
 def _values_at(value: Any, path: tuple[str, ...]) -> list[Any]:

@@ -8,9 +8,29 @@ from attrs import field, frozen
 
 from kd.views.shared_list import SharedList
 
-__all__ = ["WINDOW", "RollingWindow"]
+__all__ = ["WINDOW", "RecentNumbers", "RollingWindow"]
 
 WINDOW = 200
+
+
+@frozen
+class RecentNumbers:
+    """At least the last 200 numbers pushed."""
+
+    before: SharedList[float] = field(factory=SharedList)
+    """The 200 numbers before those of `now`."""
+    now: SharedList[float] = field(factory=SharedList)
+
+    def push(self, value: float) -> RecentNumbers:
+        """The same with `value` behind the others."""
+        if len(self.now) == WINDOW:
+            return RecentNumbers(self.now, SharedList[float]().append(value))
+        return RecentNumbers(self.before, self.now.append(value))
+
+    def window(self) -> RollingWindow:
+        """The last 200 of them, in order of size."""
+        values = (*self.before.part(len(self.now)), *self.now.part())
+        return RollingWindow(sorted(values), self)
 
 
 @frozen
@@ -19,21 +39,18 @@ class RollingWindow:
 
     _sorted: list[float] = field(factory=list)
     """Never changed once it is here."""
-    _before: SharedList[float] = field(factory=SharedList)
-    """The 200 numbers before those of `_now`; the first of them have left the window."""
-    _now: SharedList[float] = field(factory=SharedList)
+    _recent: RecentNumbers = field(factory=RecentNumbers)
 
     def push(self, value: float) -> RollingWindow:
         """The window with `value`, without its oldest number if it is full."""
         if value != value:
             return self
-        before, now, ordered = self._before, self._now, self._sorted.copy()
-        if len(now) == WINDOW:
-            before, now = now, SharedList()
-        if len(before):
-            del ordered[bisect_left(ordered, before[len(now)])]
+        recent, ordered = self._recent, self._sorted.copy()
+        if len(ordered) == WINDOW:
+            oldest = recent.now[0] if len(recent.now) == WINDOW else recent.before[len(recent.now)]
+            del ordered[bisect_left(ordered, oldest)]
         insort(ordered, value)
-        return RollingWindow(ordered, before, now.append(value))
+        return RollingWindow(ordered, recent.push(value))
 
     def __len__(self) -> int:
         return len(self._sorted)

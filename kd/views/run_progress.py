@@ -32,7 +32,7 @@ _NUM_MARKS = _NUM_WINDOWS * _WINDOW_MS // _MARK_MS + 1
 _FOLDED_STAGES = ("export", "conversion")
 """Stages of few records, whose own state says how far they are."""
 
-Mark = tuple[int, int, int]
+_Mark = tuple[int, int, int]
 """Active milliseconds, pieces done and tokens at that time."""
 
 
@@ -74,7 +74,7 @@ class _Pieces:
     done: int = 0
     total: int = 0
     num_tokens: int = 0
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[_Mark, ...] = ()
 
     def at(self, active_ms: int, done: int, num_tokens: int = 0) -> _Pieces:
         """So many pieces and tokens at that active time."""
@@ -125,7 +125,7 @@ class RunProgress:
     def pace(self, now_ms: int | None = None) -> Pace:
         """Speed and time left; `now_ms` if the owner lives, None for the time of the last record."""
         pieces, active_ms = self.pieces, self.time.active_ms(now_ms)
-        now: Mark = (active_ms, pieces.done, pieces.num_tokens)
+        now: _Mark = (active_ms, pieces.done, pieces.num_tokens)
         rate = _rate(_before(pieces.marks, active_ms - _WINDOW_MS), now)
         if rate is None:
             return Pace(per_second=None, tokens_per_second=None, eta=None)
@@ -237,21 +237,21 @@ _APPLY: Mapping[type, _Apply] = {
 }
 
 
-def _before(marks: tuple[Mark, ...], active_ms: int) -> Mark | None:
+def _before(marks: tuple[_Mark, ...], active_ms: int) -> _Mark | None:
     """The last mark at or before `active_ms`, else the first one."""
     if not marks:
         return None
     return marks[max(0, bisect_right(marks, active_ms, key=lambda mark: mark[0]) - 1)]
 
 
-def _rate(start: Mark | None, end: Mark) -> float | None:
+def _rate(start: _Mark | None, end: _Mark) -> float | None:
     """Pieces per active second; None for fewer than 20."""
     if start is None or end[1] - start[1] < _MIN_UNITS or end[0] <= start[0]:
         return None
     return (end[1] - start[1]) * 1000 / (end[0] - start[0])
 
 
-def _slow_and_fast(marks: tuple[Mark, ...], now: Mark) -> tuple[float | None, float | None]:
+def _slow_and_fast(marks: tuple[_Mark, ...], now: _Mark) -> tuple[float | None, float | None]:
     """The 10th and 90th percentile of the rates of the last twelve whole minutes."""
     edges = [now]
     while len(edges) <= _NUM_WINDOWS and edges[-1][0] - marks[0][0] >= _WINDOW_MS:
@@ -263,7 +263,7 @@ def _slow_and_fast(marks: tuple[Mark, ...], now: Mark) -> tuple[float | None, fl
     return rates[round(0.1 * last)], rates[round(0.9 * last)]
 
 
-def _between(marks: tuple[Mark, ...], now: Mark, active_ms: int) -> Mark:
+def _between(marks: tuple[_Mark, ...], now: _Mark, active_ms: int) -> _Mark:
     """What was done at `active_ms`, in proportion between two marks."""
     index = bisect_right(marks, active_ms, key=lambda mark: mark[0])
     earlier = marks[max(0, index - 1)]

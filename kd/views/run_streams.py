@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ledger.events import OWNER_STREAMS
 
 __all__ = ["is_of_owner", "is_of_run", "stage_of"]
 
 
+@lru_cache(maxsize=4096)
 def is_of_run(stream: str, run: str) -> bool:
     """Whether `stream` is the run's own or one of its stages'."""
     return stream.startswith("run/") and stream[4:].partition("/")[0] == run

@@ -8,7 +8,8 @@ Made safe twice is the same as once.
 from __future__ import annotations
 
 import unicodedata
-from typing import NewType
+from collections.abc import Callable
+from typing import NewType, TypeVar
 
 __all__ = ["MAX_CELLS", "SafeText", "cell_width", "safe_lines", "safe_text"]
 
@@ -19,15 +20,24 @@ MAX_CELLS = 2000
 _MAX_COMBINING = 8
 _JOINERS = "\u200c\u200d"
 _ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_COMBINING = {"Mn", "Me", "Mc"}
+
+_MAX_REMEMBERED = 4096
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-class _Replacements(dict[int, str]):
-    """What `str.translate` puts in the place of a character, found out when it is first met."""
+class _Remembered(dict[K, V]):
+    """Facts about characters, found out when they are first met; no text can make it grow without end."""
 
-    def __missing__(self, code: int) -> str:
-        replacement = self[code] = _replacement(chr(code))
-        return replacement
+    def __init__(self, find: Callable[[K], V]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, key: K) -> V:
+        found = self._find(key)
+        if len(self) < _MAX_REMEMBERED:
+            self[key] = found
+        return found
 
 
 def safe_text(text: str | bytes, *, max_cells: int = MAX_CELLS) -> SafeText:
@@ -54,10 +64,11 @@ def safe_lines(text: str | bytes, *, max_cells: int = MAX_CELLS) -> tuple[SafeTe
 
 def cell_width(text: str) -> int:
     """Cells that `text` takes in a terminal: two for wide characters, none for marks and joiners."""
-    return len(text) if text.isascii() else sum(map(_width, text))
+    return len(text) if text.isascii() else sum(map(_WIDTHS.__getitem__, text))
 
 
-def _replacement(character: str) -> str:
+def _replacement(code: int) -> str:
+    character = chr(code)
     if character == "\t":
         return "    "
     if character < " ":
@@ -69,15 +80,14 @@ def _replacement(character: str) -> str:
     return character
 
 
-_REPLACEMENTS = _Replacements()
-
-
 def _without_heaps(text: str) -> str:
     """`text` with at most eight combining marks in a row."""
+    if sum(map(_IS_MARK.__getitem__, text)) <= _MAX_COMBINING:
+        return text
     kept = []
     num_marks = 0
     for character in text:
-        num_marks = num_marks + 1 if unicodedata.category(character) in _COMBINING or character in _JOINERS else 0
+        num_marks = num_marks + 1 if _IS_MARK[character] else 0
         if num_marks <= _MAX_COMBINING:
             kept.append(character)
     return "".join(kept)
@@ -87,13 +97,22 @@ def _cut(text: str, max_cells: int) -> str:
     """As much of `text` as `max_cells` cells hold."""
     num_cells = 0
     for index, character in enumerate(text):
-        num_cells += _width(character)
+        num_cells += _WIDTHS[character]
         if num_cells > max_cells:
             return text[:index]
     return text
+
+
+def _is_mark(character: str) -> bool:
+    return character in _JOINERS or unicodedata.category(character) in {"Mn", "Me", "Mc"}
 
 
 def _width(character: str) -> int:
     if character in _JOINERS or unicodedata.category(character) in {"Mn", "Me"}:
         return 0
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+
+
+_REPLACEMENTS = _Remembered(_replacement)
+_IS_MARK = _Remembered(_is_mark)
+_WIDTHS = _Remembered(_width)

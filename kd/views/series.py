@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from operator import ge
 
 from attrs import field, frozen
 
@@ -85,12 +86,18 @@ class SeriesTable:
         return self.key_at(self.rows_before(value, source), target)
 
     def rows_before(self, value: float, key: str = "x") -> float:
-        """Number of rows whose `key` is below `value`; inside a block of 64 it is in proportion."""
-        return self._rows(value, self._key(key), bisect_left)
-
-    def rows_up_to(self, value: float, key: str = "x") -> float:
-        """Number of rows whose `key` is at most `value`, likewise."""
-        return self._rows(value, self._key(key), bisect_right)
+        """Number of rows whose `key` is below `value`; behind the first 8,192 it is in proportion inside blocks of 64."""
+        place = self._key(key)
+        firsts, lasts = self._past.firsts(place), self._past.lasts(place)
+        block = bisect_left(lasts, value, 0, self._num_blocks)
+        start = block * POINTS_PER_BUCKET
+        if block == self._num_blocks:
+            return start + bisect_left(self._open[: self._num_open], value, key=lambda row: row[place])  # type: ignore[arg-type, return-value]
+        if block < _HEAD_BLOCKS:
+            return bisect_left(self._past.head[place], value, start, start + POINTS_PER_BUCKET)
+        if value <= firsts[block]:
+            return start
+        return start + (value - firsts[block]) / (lasts[block] - firsts[block]) * (POINTS_PER_BUCKET - 1)
 
     def key_at(self, row: float, key: str) -> float:
         """The `key` of a row counted from 0; NaN without rows."""
@@ -101,19 +108,10 @@ class SeriesTable:
         block, rest = divmod(row, POINTS_PER_BUCKET)
         if block >= self._num_blocks:
             return self._open[math.floor(rest)][place]  # type: ignore[return-value]  # keys are numbers
+        if block < _HEAD_BLOCKS:
+            return self._past.head[place][math.floor(row)]
         first, last = self._past.firsts(place)[int(block)], self._past.lasts(place)[int(block)]
         return first + (last - first) * min(1.0, rest / (POINTS_PER_BUCKET - 1))
-
-    def _rows(self, value: float, place: int, bisect: Callable[..., int]) -> float:
-        firsts, lasts = self._past.firsts(place), self._past.lasts(place)
-        block = bisect(lasts, value, 0, self._num_blocks)
-        if block == self._num_blocks:
-            rows = self._open[: self._num_open]
-            return block * POINTS_PER_BUCKET + bisect(rows, value, key=lambda row: row[place])
-        if value < firsts[block] or lasts[block] == firsts[block]:
-            return block * POINTS_PER_BUCKET
-        share = (value - firsts[block]) / (lasts[block] - firsts[block])
-        return block * POINTS_PER_BUCKET + share * (POINTS_PER_BUCKET - 1)
 
     def _key(self, name: str) -> int:
         return ("position", "x", *self.axes).index(name)
@@ -130,18 +128,24 @@ class SeriesTable:
 
     def _risen(self, row: Row) -> Row:
         """`row` with keys that are not below those of the row before: clocks can be set back."""
-        for key, before in enumerate(self.last_keys()):
-            if not row[key] >= before:  # type: ignore[operator]  # keys are numbers
-                row = (*row[:key], before, *row[key + 1 :])
-        return row
+        before = self.last_keys()
+        if all(map(ge, row, before)):  # type: ignore[arg-type]  # keys are numbers
+            return row
+        keys = (now if now >= then else then for now, then in zip(row, before))  # type: ignore[operator]  # keys are numbers
+        return (*keys, *row[len(before) :])
 
     def _same(self, other: SeriesTable) -> bool:
         mine, theirs = self._past, other._past
         return (
             (self._num_blocks, self._num_open) == (other._num_blocks, other._num_open)
             and (mine is theirs or all(a[: self._num_blocks] == b[: self._num_blocks] for a, b in zip(mine.levels[0], theirs.levels[0])))
-            and self._open[: self._num_open] == other._open[: self._num_open]
+            and all(_is_same(mine, theirs) for mine, theirs in zip(self._open[: self._num_open], other._open))
         )
+
+
+def _is_same(a: Row, b: Row) -> bool:
+    """Whether two rows hold the same numbers; NaN is itself."""
+    return a == b or (len(a) == len(b) and all(x == y or (x != x and y != y) for x, y in zip(a, b)))
 
 
 _new_table = object.__new__

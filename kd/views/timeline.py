@@ -61,6 +61,8 @@ class Gap:
     """The record that ended it."""
     start_ms: int
     end_ms: int
+    row: int
+    """Number of the run's records before it."""
 
 
 @frozen
@@ -91,7 +93,7 @@ class Timeline:
             return ()
         if axis != "time_ms":
             first, last = self.rows.key_at(0, axis), self.rows.key_at(len(self.rows) - 1, axis)
-            return self._parts(axis, first, last, num_columns)
+            return self._parts(axis, first, last, num_columns, 0, len(self.rows))
         return self._time_columns(num_columns)
 
     def marker_after(self, position: int) -> Marker | None:
@@ -111,19 +113,20 @@ class Timeline:
         shown.sort(key=lambda gap: gap.before_position)
         edges = [first, *(edge for gap in shown for edge in (float(gap.start_ms), float(gap.end_ms))), last]
         spells = list(zip(edges[::2], edges[1::2]))
+        rows = [0, *(gap.row for gap in shown), len(self.rows)]
         widths = _shares([end - start for start, end in spells], num_columns - len(shown))
         found: list[TimeColumn] = []
         for index, ((start, end), width) in enumerate(zip(spells, widths)):
-            found += self._parts("time_ms", start, end, width)
+            found += self._parts("time_ms", start, end, width, rows[index], rows[index + 1])
             if index < len(shown):
                 before = shown[index].before_position
                 found.append(TimeColumn(before, before, 0.0, is_gap=True))
         return tuple(found)
 
-    def _parts(self, axis: Axis, first: float, last: float, num_columns: int) -> tuple[TimeColumn, ...]:
-        edges = [first + (last - first) * index / num_columns for index in range(num_columns)]
-        start = self.rows.rows_before(first, axis)
-        rows = [start, *(self.rows.rows_before(edge, axis) for edge in edges[1:]), self.rows.rows_up_to(last, axis)]
+    def _parts(self, axis: Axis, first: float, last: float, num_columns: int, start: int, stop: int) -> tuple[TimeColumn, ...]:
+        """Rows `start` to before `stop`, whose keys reach from `first` to `last`."""
+        edges = (first + (last - first) * index / num_columns for index in range(1, num_columns))
+        rows = [start, *(min(max(self.rows.rows_before(edge, axis), start), stop) for edge in edges), stop]
         columns = []
         for begin, end in pairwise(rows):
             first_position = int(self.rows.key_at(begin, "position"))
@@ -156,7 +159,7 @@ def apply_to_timeline(state: Timeline, record: Record) -> Timeline:
         )
     _, _, before_ms, step = state.rows.last_keys()
     if time_ms - before_ms > _GAP_MS and len(state.rows):
-        gaps = gaps.append(Gap(position, int(before_ms), time_ms))
+        gaps = gaps.append(Gap(position, int(before_ms), time_ms, len(state.rows)))
     if type(event) is StepCompleted:
         step = event.step
     else:
