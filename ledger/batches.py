@@ -9,165 +9,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from binascii import b2a_base64
 from collections.abc import Callable
-from hashlib import sha256
 from types import TracebackType
 
-import msgspec
-from attrs import frozen
-
-from ledger.chain import chain_bytes
 from ledger.errors import CorruptError, TamperedError
 from ledger.layout import Layout, segment_name
-from ledger.lines import Envelope, parse, parse_lines
-from ledger.settings import LINE_MAX_BYTES
+from ledger.scanning import SEALED, Lines, Place, complete_batches, scan_batches, sealed_lines
 
-__all__ = ["BatchReader", "Learn", "Lines", "Place", "Scanned", "Vouch", "complete_batches", "scan_batches"]
-
-Lines = list[tuple[bytes, Envelope]]
-
-_SEALED = "ledger.segment_sealed/1"
-_NUM_SHORT_READS = 3
-_SEALED_BYTES = _SEALED.encode()
-
-
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """A byte of a segment file, with what lies before it; a struct, since every append makes one."""
-
-    segment: int
-    offset: int
-    position: int
-    chain: bytes
-
+__all__ = ["BatchReader", "Learn", "Vouch"]
 
 Learn = Callable[[Place, Lines], None]
 """Told of verified lines of whole batches, and of the place they stand at."""
 Vouch = Callable[[int, Place], bool]
 """Whether all bytes of an open segment file are known to be those that were sealed; asked where reading it begins."""
-
-
-@frozen
-class Scanned:
-    """What a stretch of a segment file holds."""
-
-    complete: Lines
-    """Lines of complete batches."""
-    unfinished: Lines
-    """Verifying lines of one more batch."""
-    good: Place
-    """Behind the last complete batch."""
-    damage: CorruptError | None
-    """The first terminated line that does not verify, if there is one."""
-
-
-def scan_batches(data: bytes, place: Place) -> Scanned:
-    """What `data`, which was read at `place`, holds up to its last line feed."""
-    segment, end = place.segment, place.offset + len(data)
-    done: Lines = []
-    batch: Lines = []
-    position, chain, offset = place.position, place.chain, place.offset
-    good_offset, good_position, good_chain = offset, position, chain
-    size = index = 0
-    damage: CorruptError | None = None
-    for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]:
-        link = sha256(chain + line[51:]).digest()
-        try:
-            if line[:51] != b'{"c":"' + b2a_base64(link, newline=False) + b'"':
-                raise ValueError("its chain hash does not fit its bytes")
-            envelope = parse(line)
-            index += 1
-            place_in_batch = envelope.b
-            if index == 1:
-                size = place_in_batch[1]
-            if envelope.q != position or place_in_batch != (index, size) or len(line) > LINE_MAX_BYTES:
-                raise ValueError(_misfit(line, envelope, position, index, size))
-            if envelope.y == _SEALED and offset + len(line) + 1 != end:
-                raise ValueError("bytes follow it, although it seals the segment")
-        except (ValueError, msgspec.DecodeError) as error:
-            damage = CorruptError(segment_name(segment), offset, str(error), position)
-            break
-        batch.append((line, envelope))
-        position, chain = position + 1, link
-        offset += len(line) + 1
-        if index == size:
-            done += batch
-            batch, index = [], 0
-            good_offset, good_position, good_chain = offset, position, chain
-    return Scanned(done, batch, Place(segment, good_offset, good_position, good_chain), damage)
-
-
-def complete_batches(data: bytes, place: Place, *, is_vouched: bool = False) -> tuple[Lines, Place] | None:
-    """The complete batches of `data`, which was read at `place`, and the place behind them, in the shortest time.
-
-    None where there is none or anything is unusual: `scan_batches` says what. If the bytes are vouched for, only the
-    first line's link is verified, as it ties them to what was read before.
-    """
-    lines = data.split(b"\n")
-    lines.pop()
-    try:
-        if lines:
-            index, size = parse(lines[-1]).b
-            if index < size:  # the next chunk begins with this batch
-                del lines[-index:]
-        num_bytes = sum(map(len, lines)) + len(lines)
-        envelopes = parse_lines(memoryview(data)[:num_bytes])
-    except (ValueError, msgspec.DecodeError):
-        return None
-    if not lines or not _is_linked(lines[:1] if is_vouched else lines, place.chain):
-        return None
-    is_in_order = _is_framed if is_vouched else _is_in_order
-    if not is_in_order(lines, envelopes, place.position):
-        return None
-    if 0 <= data.find(_SEALED_BYTES, 0, num_bytes) < num_bytes - len(lines[-1]):
-        return None
-    if envelopes[-1].y == _SEALED and num_bytes < len(data):
-        return None
-    end = Place(place.segment, place.offset + num_bytes, place.position + len(lines), chain_bytes(envelopes[-1].c))
-    return list(zip(lines, envelopes, strict=True)), end
-
-
-def _is_linked(lines: list[bytes], chain: bytes) -> bool:
-    """Whether every line states the chain hash that follows from the line before it."""
-    for line in lines:
-        chain = sha256(chain + line[51:]).digest()
-        if line[:51] != b'{"c":"' + b2a_base64(chain, newline=False) + b'"':
-            return False
-    return True
-
-
-def _is_in_order(lines: list[bytes], envelopes: list[Envelope], position: int) -> bool:
-    """Whether the lines are whole batches at the positions from `position` on, none of them too long."""
-    num_lines = len(lines)
-    if len(envelopes) != num_lines or max(map(len, lines)) > LINE_MAX_BYTES:
-        return False
-    if [each.q for each in envelopes] != list(range(position, position + num_lines)):
-        return False
-    places = [each.b for each in envelopes]
-    first = 0
-    while first < num_lines:
-        index, size = places[first]
-        if index != 1 or size < 1:
-            return False
-        if size > 1 and places[first : first + size] != [(each, size) for each in range(1, size + 1)]:
-            return False
-        first += size
-    return True
-
-
-def _is_framed(lines: list[bytes], envelopes: list[Envelope], position: int) -> bool:
-    """Whether the lines begin and end as whole batches from `position` on do."""
-    first, last = envelopes[0], envelopes[-1]
-    ends = (first.q, first.b[0], last.q, last.b[0])
-    return len(envelopes) == len(lines) and ends == (position, 1, position + len(lines) - 1, last.b[1])
-
-
-def _misfit(line: bytes, envelope: Envelope, position: int, index: int, size: int) -> str:
-    if len(line) > LINE_MAX_BYTES:
-        return f"it has {len(line)} bytes, expected at most {LINE_MAX_BYTES}"
-    if envelope.q != position:
-        return f"it says position {envelope.q}, expected {position}"
-    return f"it is line {envelope.b[0]} of a batch of {envelope.b[1]}, expected line {index} of {size}"
+_NUM_SHORT_READS = 3
 
 
 class BatchReader:
@@ -182,6 +37,7 @@ class BatchReader:
         only_segment: bool = False,
         learn: Learn | None = None,
         vouch: Vouch | None = None,
+        whole_batches: bool = True,
     ) -> None:
         self._layout = layout
         self._chunk_bytes = chunk_bytes
@@ -189,6 +45,7 @@ class BatchReader:
         self._only_segment = only_segment
         self._learn = learn
         self._vouch = vouch
+        self._whole_batches = whole_batches
         self._is_vouched = False
         self._file: int | None = None
         self._next = ""
@@ -197,6 +54,8 @@ class BatchReader:
 
     def read(self) -> Lines:
         """New lines of complete batches, about one chunk of one segment; nothing at the end.
+
+        With `whole_batches=False` a batch of a sealed segment may come in several parts.
 
         Raises CorruptError only after a second look under the lock, as a repair may race with reading.
         """
@@ -212,7 +71,10 @@ class BatchReader:
         while not self._at_end:
             size = self._size
             data = self._data(size)
-            usual = complete_batches(data, self.place, is_vouched=self._is_vouched)
+            if self._is_vouched:
+                usual = sealed_lines(data, self.place, whole_batches=self._whole_batches)
+            else:
+                usual = complete_batches(data, self.place)
             if usual is not None:
                 self._go_on(*usual)
                 return usual[0]
@@ -280,7 +142,7 @@ class BatchReader:
             self._size = max(self._size // 2, self._chunk_bytes)
         if self._learn is not None:
             self._learn(start, lines)
-        if lines[-1][1].y == _SEALED:
+        if lines[-1][1].y == SEALED:
             self._at_end = self._only_segment
             self.end_segment()
 

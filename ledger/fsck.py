@@ -21,7 +21,6 @@ from typing import Any
 
 from attrs import evolve as replace
 
-from ledger.batches import Place
 from ledger.blobs import Blobs
 from ledger.chain import chain_bytes, chain_text
 from ledger.clock import SystemClock
@@ -41,13 +40,15 @@ from ledger.projection import Projection
 from ledger.record import BlobRef, Cursor
 from ledger.recovery import judge, num_records_lost
 from ledger.registry import Registry
+from ledger.scanning import Place
 from ledger.segment_writer import SegmentWriter
 from ledger.settings import LedgerSettings
 from ledger.tree_head import to_base64
 
 __all__ = ["check_ledger"]
 
-_CHUNK_RECORDS = 4_096
+_PIECE_BYTES = 524_288
+_LONGEST_BATCH_BYTES = 1 << 24
 
 
 def check_ledger(
@@ -165,16 +166,14 @@ class _Check:
             self._link_to_previous(segment)
         self._digest = (0, "") if segment == self.segments[-1] else _digest(data)
         examination, num_before = self.examination, len(self.examination.findings)
-        offset, good, is_whole = 0, self._place(segment, 0), True
+        good, is_whole = self._place(segment, 0), True
         end = data.rfind(b"\n") + 1
-        lines = data[:end].split(b"\n")[:-1]
+        if offset := self._take_clean(data):
+            good = self._place(segment, offset)
+        lines = data[offset:end].split(b"\n")[:-1]
         if self._depth != "quick":
             self._heads.take(lines)
-        num_clean = self._clean_lines(lines)
-        if num_clean:
-            offset = sum(map(len, lines[:num_clean])) + num_clean
-            good = self._place(segment, offset)
-        for line in lines[num_clean:]:
+        for line in lines:
             num_findings = len(examination.findings)
             examination.take(line, segment, offset)
             offset += len(line) + 1
@@ -190,12 +189,20 @@ class _Check:
         else:
             self._offer_loss(num_before, num_records_lost(data[good.offset :]))
 
-    def _clean_lines(self, lines: list[bytes]) -> int:
-        """Number of the first of `lines` with which nothing is wrong; they are taken."""
-        num_clean = 0
-        while num_taken := self.examination.take_clean(lines[num_clean : num_clean + _CHUNK_RECORDS]):
-            num_clean += num_taken
-        return num_clean
+    def _take_clean(self, data: bytes) -> int:
+        """Take the first lines of `data`, with which nothing is wrong, and return the offset behind them.
+
+        A piece at a time, so that all that is done with a line is done while it is in a processor's cache.
+        """
+        offset, num_bytes = 0, _PIECE_BYTES
+        while self._depth == "full" and num_bytes <= _LONGEST_BATCH_BYTES:
+            lines = data[offset : data.rfind(b"\n", offset, offset + num_bytes) + 1].split(b"\n")[:-1]
+            num_taken = self.examination.take_clean(lines) if lines else 0
+            if num_taken:
+                self._heads.take(lines[:num_taken])
+                offset += sum(map(len, lines[:num_taken])) + num_taken
+            num_bytes = _PIECE_BYTES if num_taken else 4 * num_bytes
+        return offset
 
     def _place(self, segment: int, offset: int) -> Place:
         return Place(segment, offset, self.examination.position, self.examination.chain)

@@ -18,13 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeVar
 
-from ledger.batches import Place
 from ledger.forks import watch_forks
 from ledger.index_file import IndexFile, is_garbled
 from ledger.layout import Layout
 from ledger.places import stands
 from ledger.projection import Snapshot
 from ledger.record import Cursor
+from ledger.scanning import Place
 from ledger.segments import FileStore
 from ledger.settings import LedgerSettings
 

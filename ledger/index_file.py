@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ledger.batches import Place
 from ledger.projection import Snapshot
 from ledger.record import Cursor
+from ledger.scanning import Place
 
 __all__ = ["IndexFile", "is_garbled"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ledger.batches import Place, scan_batches
 from ledger.disk import Disk
 from ledger.errors import WriteError, write_error
 from ledger.layout import Layout, segment_name
 from ledger.places import start_of
 from ledger.recovery import judge
+from ledger.scanning import Place, scan_batches
 from ledger.write_lock import WriteLock
 
 __all__ = ["repair_mark"]

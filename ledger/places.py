@@ -8,13 +8,13 @@ from typing import Protocol
 
 import msgspec
 
-from ledger.batches import Lines, Place
 from ledger.chain import HEAD_BYTES, chain_bytes, head, link
 from ledger.errors import CorruptError
 from ledger.events import SegmentOpened
 from ledger.layout import Layout, segment_name
 from ledger.lines import parse
 from ledger.record import Cursor
+from ledger.scanning import Lines, Place
 from ledger.settings import LINE_MAX_BYTES
 
 __all__ = ["MARK_RECORDS", "PlaceHints", "Places", "opened_segment", "stands", "start_of"]
@@ -83,10 +83,9 @@ class Places:
             self._marks[thousand] = place
 
     def learn(self, start: Place, lines: Lines) -> None:
-        """Remember every thousandth position of whole batches at `start`, or the start of the next batch."""
-        self.note(start)
+        """Remember every thousandth position of lines at `start`, or the start of the next batch."""
         first, done, offset = start.position, 0, start.offset
-        for thousand in range(-(-first // MARK_RECORDS), (first + len(lines) - 1) // MARK_RECORDS + 1):
+        for thousand in range(first // MARK_RECORDS, (first + len(lines) - 1) // MARK_RECORDS + 1):
             known = self._marks.get(thousand)
             if known is not None and known.position <= max(thousand * MARK_RECORDS, first):
                 continue

@@ -11,10 +11,10 @@ import re
 
 from attrs import frozen
 
-from ledger.batches import Lines, Place, scan_batches
 from ledger.chain import HEAD_BYTES, chain_bytes, head, link
 from ledger.errors import CorruptError
 from ledger.layout import segment_name
+from ledger.scanning import Lines, Place, scan_batches
 
 __all__ = ["TornTail", "judge", "num_records_lost"]
 

@@ -13,11 +13,11 @@ import os
 
 import msgspec
 
-from ledger.batches import Place
 from ledger.chain import HEAD_BYTES, chain_bytes, head, link
 from ledger.events import SealedSegment, SegmentOpened
 from ledger.layout import Layout
 from ledger.lines import parse
+from ledger.scanning import Place
 from ledger.settings import LINE_MAX_BYTES
 
 __all__ = ["SealedSegments"]

@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ledger.batches import Place
 from ledger.chain import chain_text
 from ledger.events import SealedSegment
+from ledger.scanning import Place
 
 __all__ = ["seal"]
 

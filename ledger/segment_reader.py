@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from ledger.batches import BatchReader, Lines, Place
+from ledger.batches import BatchReader
 from ledger.layout import Layout
 from ledger.lines import Envelope
 from ledger.places import Places
 from ledger.record import Cursor, Record
+from ledger.scanning import Lines, Place
 from ledger.sealed import SealedSegments
 from ledger.selection import Selection
 from ledger.settings import LedgerSettings
@@ -32,7 +33,7 @@ class SegmentReader:
         self._settings = settings
         self._sealed = SealedSegments(layout)
 
-    def walk(self, place: Place, start: int, stop: int, *, only_segment: bool = False) -> Iterator[Lines]:
+    def walk(self, place: Place, start: int, stop: int, *, only_segment: bool = False, whole_batches: bool = False) -> Iterator[Lines]:
         """Chunks of lines at positions from `start` to before `stop`, read from `place` on."""
         num_records = stop - place.position
         with BatchReader(
@@ -41,6 +42,7 @@ class SegmentReader:
             chunk_bytes=min(self._settings.read_chunk_bytes, max(_LOOK_BYTES, _RECORD_BYTES * num_records)),
             only_segment=only_segment,
             learn=self._places.learn,
+            whole_batches=whole_batches,
             vouch=self._sealed.vouch if num_records > _MANY_RECORDS else None,
         ) as reader:
             while reader.place.position < stop:
@@ -51,9 +53,9 @@ class SegmentReader:
                 yield lines[max(start - first, 0) : stop - first]
 
     def walk_segments(self, segments: Iterable[int], stop: int) -> Iterator[Lines]:
-        """All lines of `segments` at positions before `stop`."""
+        """All lines of `segments` at positions before `stop`, batch by batch."""
         starts = [self._places.start(segment) for segment in segments]
-        return (lines for place in starts for lines in self.walk(place, 0, stop, only_segment=True))
+        return (lines for place in starts for lines in self.walk(place, 0, stop, only_segment=True, whole_batches=True))
 
     def tail(self, after: Cursor, highest: int, selection: Selection, decode: Callable[[bytes, Envelope], Record]) -> FileTail:
         """What comes after `after`; `highest` is the number of the highest segment."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal
 
-from ledger.batches import BatchReader, Place
+from ledger.batches import BatchReader
 from ledger.blobs import Blobs
 from ledger.clock import Clock
 from ledger.codec import Codec, Encoded
@@ -33,6 +33,7 @@ from ledger.lines import Batch, build_batch
 from ledger.places import Places, opened_segment
 from ledger.record import Appended
 from ledger.recovery import TornTail, judge, num_records_lost
+from ledger.scanning import Place
 from ledger.sealing import seal
 from ledger.settings import LedgerSettings
 from ledger.syncer import Syncer

@@ -13,7 +13,6 @@ from types import TracebackType
 
 from msgspec import structs
 
-from ledger.batches import Lines, Place
 from ledger.blobs import Blobs
 from ledger.chain import chain_text
 from ledger.clock import Clock
@@ -30,6 +29,7 @@ from ledger.preparation import Prepared, prepare
 from ledger.record import Appended, BlobRef, Cursor, Guard, Meta, Record
 from ledger.redaction import Redactor
 from ledger.registry import Durability, Registry
+from ledger.scanning import Lines, Place
 from ledger.segment_reader import SegmentReader
 from ledger.segment_writer import SegmentWriter
 from ledger.selection import Selection

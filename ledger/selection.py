@@ -6,10 +6,10 @@ import fnmatch
 import re
 
 from ledger.lines import Envelope, name_and_version
+from ledger.scanning import Lines
 
 __all__ = ["Selection"]
 
-Lines = list[tuple[bytes, Envelope]]
 _MAX_REMEMBERED = 10_000
 
 

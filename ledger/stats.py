@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 from attrs import asdict, define, field, frozen
 
-from ledger.batches import BatchReader, Lines
+from ledger.batches import BatchReader
 from ledger.blobs import Blobs
 from ledger.codec import spilled
 from ledger.disk import filesystem_type, lock_holder
 from ledger.events import TreeHeadSigned
 from ledger.layout import Layout, segment_name
 from ledger.places import start_of
+from ledger.scanning import Lines
 from ledger.settings import LedgerSettings
 
 __all__ = ["LedgerStats", "LongLine", "NameStats", "SegmentStats", "ledger_stats"]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ledger.batches import BatchReader, Learn, Lines, Place, Vouch
+from ledger.batches import BatchReader, Learn, Vouch
 from ledger.chain import chain_bytes, chain_text
 from ledger.errors import TamperedError
 from ledger.layout import Layout
 from ledger.lines import Envelope
 from ledger.record import Cursor, Record
+from ledger.scanning import Lines, Place
 from ledger.selection import Selection
 from ledger.settings import LedgerSettings
 from ledger.watch import Watch, watch_folder

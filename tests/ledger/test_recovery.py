@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ledger.batches import Place, scan_batches
 from ledger.chain import chain_bytes
 from ledger.errors import CorruptError, IntegrityError, TamperedError
 from ledger.events import LedgerRepaired
 from ledger.opening import open_ledger
 from ledger.record import Cursor
 from ledger.recovery import TornTail, judge
+from ledger.scanning import Place, scan_batches
 from tests.ledger.examples import ORIGIN, REGISTRY, Stepped, fill, new_ledger, tree_digest
 
 _START = Place(0, 0, 0, chain_bytes(Cursor.genesis(ORIGIN).chain))

@@ -10,18 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.batches import Place, complete_batches, scan_batches
+from ledger.batches import BatchReader
 from ledger.chain import chain_bytes
 from ledger.errors import CorruptError
 from ledger.layout import Layout
 from ledger.opening import open_ledger
-from ledger.places import start_of
+from ledger.places import MARK_RECORDS, Places, stands, start_of
 from ledger.record import Cursor, Record
+from ledger.scanning import Place, complete_batches, scan_batches
 from ledger.sealed import SealedSegments
 from ledger.segments import FileStore
 from ledger.settings import LedgerSettings
 from ledger.store import MemoryStore
-from tests.ledger.examples import ORIGIN, REGISTRY, fill, new_ledger
+from tests.ledger.examples import ORIGIN, REGISTRY, Stepped, fill, new_ledger
 
 _SMALL = LedgerSettings(segment_max_bytes=3_000, read_chunk_bytes=1_000)
 
@@ -104,6 +105,25 @@ def test_a_digest_that_is_no_link_of_the_chain_vouches_for_nothing(ledger: Path)
     with _opened(ledger) as store, pytest.raises(CorruptError) as caught:
         _followed(store)
     assert caught.value.position == opened.position
+
+
+@pytest.mark.parametrize("chunk_bytes", [200, 1_000, 5_000, 100_000])
+def test_a_batch_that_is_handed_out_in_parts_is_the_same_batch(tmp_path: Path, chunk_bytes: int) -> None:
+    """Sealed segments give the same lines in parts as whole, and places are remembered between batches alone."""
+    with new_ledger(tmp_path, LedgerSettings(segment_max_bytes=200_000)) as store:
+        for number in range(9):
+            store.append("run/a", [Stepped(step=number)] * 400)
+    layout = Layout(store.path)
+    start, places, lines = start_of(layout, ORIGIN, 0), Places(layout, ORIGIN), []
+    vouch = SealedSegments(layout).vouch
+    with BatchReader(layout, start, chunk_bytes=chunk_bytes, vouch=vouch, whole_batches=False, learn=places.learn) as reader:
+        while new := reader.read():
+            lines += [line for line, _ in new]
+    with open_ledger(store.path, registry=REGISTRY, write=False) as plain:
+        assert lines == list(plain.lines())
+    marks = places.marks()
+    assert [mark.position // MARK_RECORDS for mark in marks] == [0, 1, 2, 3]
+    assert all(stands(layout, mark) for mark in marks)
 
 
 @given(data=st.data())

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from ledger.batches import Place
 from ledger.chain import chain_bytes
 from ledger.crash_matrix import CrashMatrix, check_recovery
 from ledger.disk import Disk, check_size
@@ -18,6 +17,7 @@ from ledger.fsck import check_ledger
 from ledger.opening import open_ledger
 from ledger.record import Appended, Cursor
 from ledger.recovery import judge
+from ledger.scanning import Place
 from ledger.segments import FileStore
 from ledger.settings import LedgerSettings
 from tests.ledger.examples import ORIGIN, REGISTRY, Filed, Saved, Stepped, fill, new_ledger
