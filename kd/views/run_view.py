@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import evolve as replace
 from attrs import field, frozen
 
 from kd.evaluation.events import MeasurementRecorded
@@ -49,31 +48,35 @@ class RunView:
 
 def evolve_view(view: RunView, record: Record) -> RunView:
     """The view after `record`, which must be of the run's streams."""
-    view = replace(
-        view,
+    event = record.event
+    run, stages, num_unknown = view.run, view.stages, view.num_unknown
+    measurements, gates, peak_rss_bytes = view.measurements, view.gates, view.peak_rss_bytes
+    stage = _STAGES.get(record.stream.removeprefix(f"run/{view.id}").removeprefix("/"))
+    if isinstance(event, UnknownEvent):
+        num_unknown += 1
+    elif isinstance(event, ProcessSampled):
+        peak_rss_bytes = max(peak_rss_bytes, event.rss_bytes)
+    elif stage is None:
+        run = machine.evolve(run, event)  # type: ignore[arg-type]  # the run's stream holds its events alone
+    else:
+        stages = {**stages, stage.name: stage.decider.evolve(stages.get(stage.name, stage.decider.initial), event)}
+        if isinstance(event, MeasurementRecorded):
+            measurements = (*measurements, event.measurement)
+        elif isinstance(event, GateEvaluated):
+            gates = (*gates, event.result)
+    return RunView(
+        id=view.id,
+        run=run,
+        stages=stages,
         started_ms=record.time_ms if view.started_ms is None else view.started_ms,
         last_ms=record.time_ms,
         last_position=record.position,
         num_records=view.num_records + 1,
+        num_unknown=num_unknown,
+        measurements=measurements,
+        gates=gates,
+        peak_rss_bytes=peak_rss_bytes,
     )
-    event = record.event
-    stage = _STAGES.get(record.stream.removeprefix(f"run/{view.id}").removeprefix("/"))
-    if isinstance(event, UnknownEvent):
-        return replace(view, num_unknown=view.num_unknown + 1)
-    if stage is not None:
-        state = stage.decider.evolve(view.stages.get(stage.name, stage.decider.initial), event)
-        view = replace(view, stages={**view.stages, stage.name: state})
-    match event:
-        case MeasurementRecorded(measurement=measurement):
-            return replace(view, measurements=(*view.measurements, measurement))
-        case GateEvaluated(result=result):
-            return replace(view, gates=(*view.gates, result))
-        case ProcessSampled(rss_bytes=rss_bytes):
-            return replace(view, peak_rss_bytes=max(view.peak_rss_bytes, rss_bytes))
-        case _ if stage is None:
-            return replace(view, run=machine.evolve(view.run, event))  # type: ignore[arg-type]  # the run's stream holds its events alone
-        case _:
-            return view
 
 
 def view_runs(records: Iterable[Record]) -> dict[str, RunView]:
