@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Sequence
-from typing import Literal
 
-from textual.actions import SkipAction
-from textual.app import App
-
-from tui.feed.actions import Launch, describe_state, resume_command
+from tui.feed.actions import describe_state
 from tui.feed.feed import Feed
-from tui.keymap import Key, Keymap
+from tui.keymap import Keymap
 from tui.messages import (
     BlobReady,
     FeedFailed,
@@ -26,9 +21,10 @@ from tui.messages import (
     ScreenAsked,
     SeekAsked,
 )
+from tui.orders import OrdersApp
 from tui.screens.blob_text import BlobText
 from tui.screens.compare import CompareScreen
-from tui.screens.control import ControlDialog, LaunchDialog, RequestDialog
+from tui.screens.control import ControlDialog
 from tui.screens.data import DataScreen
 from tui.screens.evaluation import EvaluationScreen
 from tui.screens.governance import GovernanceScreen
@@ -50,14 +46,14 @@ SCREENS: tuple[type[KdScreen], ...] = (
 """By number; one line for each that there is."""
 _LEDGER_SCREEN = 4
 _REPAINT_SECONDS = 0.1
-_INTERRUPT_SECONDS = 2.0
 
 
-class KdApp(App[int], inherit_bindings=False):
+class KdApp(OrdersApp, inherit_bindings=False):
     """One ledger, nine screens."""
 
     CSS_PATH = "app.tcss"
     TITLE = "kd"
+    ENABLE_COMMAND_PALETTE = False
 
     def __init__(
         self,
@@ -69,9 +65,7 @@ class KdApp(App[int], inherit_bindings=False):
         first_screen: int = 1,
         screens: Sequence[type[KdScreen]] = SCREENS,
     ) -> None:
-        super().__init__()
-        self.feed = feed
-        self.keymap = Keymap() if keymap is None else keymap
+        super().__init__(feed, Keymap() if keymap is None else keymap)
         self.is_ascii = feed.settings.ascii
         self.failure: str | None = None
         """Why the feed stopped."""
@@ -85,9 +79,6 @@ class KdApp(App[int], inherit_bindings=False):
         self._kd_screens = {kind.number: kind(feed, self.keymap) for kind in screens}
         self._drawn = 0.0
         self._is_drawing_later = False
-        self._interrupted = 0.0
-        for key in self.keymap.names():
-            self.bind(key, f"run_key({key!r})", show=False)
 
     def on_mount(self) -> None:
         for screen in self._kd_screens.values():
@@ -172,111 +163,6 @@ class KdApp(App[int], inherit_bindings=False):
     def on_feed_failed(self, message: FeedFailed) -> None:
         self.failure = message.sentence
         self.notify(message.sentence, severity="error", timeout=3600, markup=False)
-
-    async def action_run_key(self, key: str) -> None:
-        """Do what `key` means here; the nearest meaning that someone answers."""
-        screen = self.screen
-        for row in self.keymap.answers(key, screen.title_word if isinstance(screen, KdScreen) else ""):
-            if await self.run_row(row):
-                return
-        raise SkipAction
-
-    async def run_row(self, row: Key) -> bool:
-        """Do what the row says; False if nobody here answers it."""
-        start = self.focused or self.screen
-        for node in start.ancestors_with_self:
-            answer = getattr(node, f"do_{row.id}", None)
-            if answer is None:
-                continue
-            if row.needs_write and not self.feed.is_writable:
-                self.notify(f"This is read-only: start kd tui with --write to {row.title}.", severity="warning", markup=False)
-                return True
-            done = answer()
-            if inspect.isawaitable(done):
-                done = await done
-            if done is not False:
-                return True
-        return False
-
-    def do_runs_screen(self) -> None:
-        self.show_screen(1)
-
-    def do_run_screen(self) -> None:
-        self.show_screen(2)
-
-    def do_timeline_screen(self) -> None:
-        self.show_screen(3)
-
-    def do_ledger_screen(self) -> None:
-        self.show_screen(4)
-
-    def do_data_screen(self) -> None:
-        self.show_screen(5)
-
-    def do_evaluation_screen(self) -> None:
-        self.show_screen(6)
-
-    def do_governance_screen(self) -> None:
-        self.show_screen(7)
-
-    def do_compare_screen(self) -> None:
-        self.show_screen(8)
-
-    def do_pause(self) -> None:
-        self._ask("pause")
-
-    def do_cancel(self) -> None:
-        self._ask("cancel")
-
-    def do_resume(self) -> None:
-        run = self._run_to_steer()
-        if run is not None:
-            command = resume_command(run, self.feed.ledger)
-            self.push_screen(LaunchDialog(self.feed, f"Resume {run}", Launch(run=run, command=command)))
-
-    def do_live(self) -> None:
-        self.feed.go_live()
-
-    def do_leave(self) -> None:
-        self.exit(0)
-
-    def do_interrupt(self) -> None:
-        now = time.monotonic()
-        if now - self._interrupted < _INTERRUPT_SECONDS:
-            self.exit(0)
-        self._interrupted = now
-        self.notify("q leaves; P pauses the run. Ctrl-C once more leaves.", markup=False)
-
-    def do_next_pane(self) -> None:
-        self.screen.focus_next()
-
-    def do_previous_pane(self) -> None:
-        self.screen.focus_previous()
-
-    def do_theme(self) -> None:
-        names = list(PALETTES)
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
-
-    def do_repaint(self) -> None:
-        self.refresh(repaint=True, layout=True)
-        self.screen.refresh(repaint=True, layout=True)
-
-    def _ask(self, kind: Literal["pause", "cancel"]) -> None:
-        run = self._run_to_steer()
-        if run is not None:
-            self.push_screen(RequestDialog(self.feed, kind, run))
-
-    def _run_to_steer(self) -> str | None:
-        """The run that a request would be about; None, with the reason told, if there is none or this is the past."""
-        frame, screen = self.feed.frame, self.screen
-        run = screen.chosen_run if isinstance(screen, KdScreen) else None
-        if run is None:
-            self.notify("No run is chosen: choose one on screen 1.", severity="warning", markup=False)
-        elif not frame.is_live:
-            self.notify(f"You are looking at @{frame.position:,}: L for live.", severity="warning", markup=False)
-        elif self.feed.actions is not None:
-            return run
-        return None
 
     def _hand_on(self) -> None:
         if isinstance(self.screen, KdScreen | BlobText):

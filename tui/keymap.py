@@ -7,6 +7,7 @@ focused widget, of one around it, of the screen or of the application, whichever
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 from attrs import evolve as replace
 from attrs import frozen
@@ -114,12 +115,13 @@ _SHOWN = {
     "enter": "Enter", "escape": "Esc", "tab": "Tab", "space": "Space", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
     "up": "Up", "down": "Down",
 }  # fmt: skip
-_WIDE = ("lists", "position", "charts", "control", "everywhere")
-"""Scopes that every screen has, in the order in which they answer."""
 
 
 class Keymap:
     """The table with a person's own keys, looked up by key or by id."""
+
+    WIDE: ClassVar[tuple[str, ...]] = ("lists", "position", "charts", "control", "everywhere")
+    """Scopes that every screen has, in the order in which they answer."""
 
     def __init__(self, keys: Iterable[Key] = KEYS) -> None:
         self.rows = tuple(keys)
@@ -153,12 +155,12 @@ class Keymap:
 
     def answers(self, key: str, screen: str) -> tuple[Key, ...]:
         """What `key` may mean on the screen called `screen`, the nearest meaning first."""
-        order = (screen, *_WIDE)
+        order = (screen, *self.WIDE)
         return tuple(sorted((row for row in self._by_key.get(key, ()) if row.scope in order), key=lambda row: order.index(row.scope)))
 
     def find(self, id: str, screen: str) -> Key | None:
         """The row called `id` on that screen."""
-        return next((self._by_id[scope, id] for scope in (screen, *_WIDE) if (scope, id) in self._by_id), None)
+        return next((self._by_id[scope, id] for scope in (screen, *self.WIDE) if (scope, id) in self._by_id), None)
 
     @staticmethod
     def shown(key: str) -> str:

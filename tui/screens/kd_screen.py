@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
@@ -14,13 +14,21 @@ from tui.feed.frame import Frame
 from tui.keymap import Keymap
 from tui.widgets.alert_bar import AlertBar
 from tui.widgets.frame_lines import FooterLine, HeaderLine
+from tui.widgets.status_card import StatusCard
 
-__all__ = ["KdScreen"]
+__all__ = ["LEAST_COLUMNS", "LEAST_ROWS", "KdScreen"]
+
+LEAST_COLUMNS, LEAST_ROWS = 80, 24
+"""A smaller terminal gets a card of the most important facts."""
 
 
 class KdScreen(Screen[None]):
     """A screen that draws frames; subclasses give `number`, `title_word`, `compose_body` and `show`."""
 
+    DEFAULT_CSS = """
+    KdScreen.-tiny > * { display: none; }
+    KdScreen.-tiny > StatusCard { display: block; }
+    """
     number: ClassVar[int]
     """Its digit key."""
     title_word: ClassVar[str]
@@ -41,6 +49,7 @@ class KdScreen(Screen[None]):
         yield AlertBar(id="damage")
         yield from self.compose_body()
         yield FooterLine()
+        yield StatusCard()
 
     def compose_body(self) -> ComposeResult:
         """The widgets between header and footer."""
@@ -84,6 +93,7 @@ class KdScreen(Screen[None]):
         header.facts = self.header_facts(frame)
         header.frame = frame
         self.query_one("#damage", AlertBar).show(damage=frame.damage)
+        self.query_one(StatusCard).frame = frame
         footer = self.query_one(FooterLine)
         footer.is_writable = frame.is_writable
         footer.show_keys(self.keymap, self.footer, self.title_word)
@@ -102,8 +112,33 @@ class KdScreen(Screen[None]):
         """What `Tab` goes round; those of no size are passed over."""
         return tuple(widget for widget in self.focus_chain if widget.size)
 
+    @on(events.Resize)
+    def _fit(self, event: events.Resize) -> None:
+        self.set_class(event.size.width < LEAST_COLUMNS or event.size.height < LEAST_ROWS, "-tiny")
+
+    def do_zoom(self) -> bool | None:
+        """Give the focused pane the whole screen, or take it back."""
+        if self.maximized is not None:
+            self.minimize()
+            return True
+        return self.focused is not None and self.maximize(self.focused)
+
+    def do_down(self) -> bool | None:
+        return self._move("cursor_down", "scroll_down")
+
+    def do_up(self) -> bool | None:
+        return self._move("cursor_up", "scroll_up")
+
     def on_mount(self) -> None:
         self.redraw()
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         self.redraw()
+
+    def _move(self, *actions: str) -> bool:
+        """Move in a focused widget that is Textual's own and has keys of its own."""
+        answer = next((found for action in actions if (found := getattr(self.focused, f"action_{action}", None)) is not None), None)
+        if answer is None:
+            return False
+        answer()
+        return True
