@@ -15,7 +15,7 @@ from itertools import islice
 
 from attrs import frozen
 
-from ledger.errors import HeadConflictError, KeyFileError, ProofError
+from ledger.errors import HeadConflictError, KeyFileError, ProofError, write_error
 from ledger.events import KeyAdded, TreeHeadSigned
 from ledger.head_timer import HeadTimer
 from ledger.key_ring import LedgerKey
@@ -82,8 +82,28 @@ class Heads:
     def sign(self) -> str | None:
         """The note over all records, now in `tree_head`; None if nothing but signatures was appended since the last one.
 
-        Raises HeadConflictError if what was signed before is no prefix, KeyFileError without a key that may sign.
+        Raises HeadConflictError if what was signed before is no prefix, KeyFileError without a key that may sign, WriteError.
         """
+        try:
+            return self._sign()
+        except OSError as error:
+            self._stack = None
+            raise write_error(error, f"The tree head of {self._layout.root}") from error
+
+    def rebuild_tiles(self, head: TreeHead) -> None:
+        """Make all tiles below `head` again; HeadConflictError, with nothing written, if the lines do not lead to its root."""
+        try:
+            with self._locked():
+                self._stack = self._rebuilt(head)
+        except OSError as error:
+            raise write_error(error, f"The tiles of {self._layout.root}") from error
+
+    def close_in_child(self) -> None:
+        """Let go of the lock that the parent holds."""
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _sign(self) -> str | None:
         with self._locked():
             signer = self._entitled()
             old, size = self._previous(), self._records.sync().position
@@ -101,16 +121,6 @@ class Heads:
             self._stack = stack
             self._timer.signed(size)
             return note
-
-    def rebuild_tiles(self, head: TreeHead) -> None:
-        """Make all tiles below `head` again; HeadConflictError, with nothing written, if the lines do not lead to its root."""
-        with self._locked():
-            self._stack = self._rebuilt(head)
-
-    def close_in_child(self) -> None:
-        """Let go of the lock that the parent holds."""
-        while self._locks:
-            os.close(self._locks.pop())
 
     def _sign_when_due(self) -> int | None:
         note = self.sign()

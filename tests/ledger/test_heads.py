@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import HeadConflictError, HeadNotSignedWarning, IntegrityError, KeyFileError, ReadOnlyLedgerError, TamperedError
+from ledger.errors import (
+    HeadConflictError,
+    HeadNotSignedWarning,
+    IntegrityError,
+    KeyFileError,
+    ReadOnlyLedgerError,
+    TamperedError,
+    WriteError,
+)
 from ledger.events import KeyAdded, TreeHeadSigned
 from ledger.head_timer import HeadTimer
 from ledger.key_rotation import ledger_keys, retire_key, rotate_key
@@ -220,6 +228,24 @@ def test_a_ledger_shorter_than_its_head_does_not_open(tmp_path: Path, write: boo
     for length in (signed, signed + 5, len(data)):
         segment.write_bytes(data[:length])
         open_signed(store.path, write=write).close()
+
+
+def test_a_head_that_cannot_be_written_is_signed_later(tmp_path: Path) -> None:
+    """Where tiles or note cannot be written, WriteError says so, the old head stays, and the next try goes on."""
+    with signed_ledger(tmp_path) as store:
+        note = store.sign_head()
+        fill(store)
+        for name in ("tile/0/000.p", "tree_head.tmp"):
+            path = store.path / name
+            moved = tmp_path / "moved"
+            if path.exists():
+                path.rename(moved)
+            path.symlink_to("/proc/nowhere")
+            with pytest.raises(WriteError, match="could not be written"):
+                store.sign_head()
+            assert (store.path / "tree_head").read_text() == note
+            path.unlink()
+        assert store.sign_head() is not None
 
 
 def test_a_head_that_cannot_be_read_does_not_open(tmp_path: Path) -> None:
