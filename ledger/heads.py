@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -58,6 +59,7 @@ class Heads:
         self._origin = origin
         self._records = records
         self._history = SignedHistory(layout, origin, vkey)
+        self._reading = threading.Lock()
         self._tiles = TileFolder(layout.tiles)
         self._stack: TileStack | None = None
         self._locks: set[int] = set()
@@ -76,7 +78,8 @@ class Heads:
 
     def history(self) -> SignedHistory:
         """Keys and recorded heads up to now."""
-        self._history.refresh()
+        with self._reading:
+            self._history.refresh()
         return self._history
 
     def sign(self) -> str | None:
