@@ -27,6 +27,7 @@ from tui.screens.compare import CompareScreen
 from tui.screens.control import ControlDialog
 from tui.screens.data import DataScreen
 from tui.screens.evaluation import EvaluationScreen
+from tui.screens.first_run import FirstRunScreen
 from tui.screens.governance import GovernanceScreen
 from tui.screens.kd_screen import KdScreen
 from tui.screens.ledger import LedgerScreen
@@ -36,6 +37,7 @@ from tui.themes import PALETTES, textual_theme
 __all__ = ["SCREENS", "KdApp"]
 
 SCREENS: tuple[type[KdScreen], ...] = (
+    FirstRunScreen,
     RunsScreen,
     LedgerScreen,
     DataScreen,
@@ -44,7 +46,7 @@ SCREENS: tuple[type[KdScreen], ...] = (
     CompareScreen,
 )
 """By number; one line for each that there is."""
-_LEDGER_SCREEN = 4
+_FIRST_RUN_SCREEN, _LEDGER_SCREEN = 0, 4
 _REPAINT_SECONDS = 0.1
 
 
@@ -171,5 +173,9 @@ class KdApp(OrdersApp, inherit_bindings=False):
     def _draw(self) -> None:
         self._drawn, self._is_drawing_later = time.monotonic(), False
         frame = self.feed.take()
+        if frame.ledger == "missing":
+            self.show_screen(_FIRST_RUN_SCREEN)
+        elif frame.ledger == "open" and isinstance(self.screen, FirstRunScreen):
+            self.show_screen(self._first_screen)
         if isinstance(self.screen, KdScreen):
             self.screen.take(frame)
