@@ -8,11 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
-from kd.views.pyramid import Bucket, Row, Stats, merge_stats, stats_of
+from kd.views.pyramid import Bucket, Stats, merge_stats, stats_of, stored
 
 __all__ = ["ChartColumns", "Point", "buckets_of"]
-
-_POSITION, _X = 0, 1
 
 
 @frozen
@@ -43,12 +41,10 @@ class ChartColumns:
             position, first_x, stats = known[0], known[1], merge_stats([known[3], stats])
         self._found[column] = position, first_x, last_x, stats
 
-    def add_rows(self, rows: Sequence[Row], place: int) -> None:
-        """Add the value at `place` of each row that lies in the range."""
-        xs = [row[_X] or 0.0 for row in rows]
-        for start, stop in self.parts(xs, 0, len(rows)):
-            stats = stats_of([row[place] for row in rows[start:stop]])
-            self.add(int(rows[start][_POSITION] or 0), xs[start], xs[stop - 1], stats)
+    def add_points(self, positions: Sequence[float], xs: Sequence[float], values: Sequence[float], start: int, stop: int) -> None:
+        """Add stored points `start` to before `stop` as far as they lie in the range."""
+        for first, behind in self.parts(xs, start, stop):
+            self.add(int(positions[first]), xs[first], xs[behind - 1], stats_of(values[first:behind]))
 
     def parts(self, xs: Sequence[float], start: int, stop: int, *, is_inside: bool = True) -> Iterable[tuple[int, int]]:
         """Ranges of indices whose x falls into one column each; with `is_inside` those outside the x range are left out."""
@@ -74,7 +70,9 @@ class ChartColumns:
 def buckets_of(points: Iterable[Point], first_x: float, last_x: float, num_columns: int) -> tuple[Bucket, ...]:
     """The same as `Series.buckets` for points that were read singly, in rising x."""
     drawing = ChartColumns(first_x, last_x, num_columns)
-    drawing.add_rows([(point.position, point.x, point.value) for point in points], 2)
+    points = tuple(points)
+    values = [stored(point.value) for point in points]
+    drawing.add_points([point.position for point in points], [point.x for point in points], values, 0, len(points))
     return drawing.buckets()
 
 

@@ -1,7 +1,7 @@
 """Summaries of 64 rows, and of 4 such summaries, and so on: what a chart of any number of points is drawn from.
 
-A row is its keys (position, x and other rising numbers) and its values. A value that was not recorded is None; one that is no finite
-number is counted and has no part in least, greatest, last and total. So no spike is lost at any zoom.
+A row is its keys (position, x and other rising numbers) and its values. A value that was not recorded is stored as NaN; one that is no
+finite number, as infinity: it is counted and has no part in least, greatest, last and total. So no spike is lost at any zoom.
 
 Levels only grow and are shared by every state of a fold: a state knows how many blocks are its own.
 """
@@ -15,14 +15,13 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-__all__ = ["HEAD_POINTS", "POINTS_PER_BUCKET", "Bucket", "Pyramid", "Row", "Stats", "merge_stats", "stats_of"]
+__all__ = ["HEAD_POINTS", "POINTS_PER_BUCKET", "Bucket", "Pyramid", "Stats", "merge_stats", "stats_of", "stored"]
 
 POINTS_PER_BUCKET = 64
 HEAD_POINTS = 8192
 """So many rows from the first on are kept as they are, for runs too short for summaries."""
 
 _FAN = 4
-Row = tuple[float | None, ...]
 Stats = tuple[int, float, float, float, float, int, int, float]
 """n, least, greatest, last, total, number not finite, number finite and not positive, least positive; what is absent is infinite."""
 
@@ -60,23 +59,28 @@ class Bucket:
         return self.total / num_finite if num_finite else math.nan
 
 
-def stats_of(values: Sequence[float | None]) -> Stats:
-    """What one bucket keeps of `values`."""
-    if None in values:
-        values = [value for value in values if value is not None]
-    finite: Sequence[float] = values  # type: ignore[assignment]  # None is taken out
-    total = sum(finite)
+def stored(value: float | None) -> float:
+    """How a recorded value is stored; None is one that was not recorded."""
+    if value is None:
+        return math.nan
+    return value if math.isfinite(value) else math.inf
+
+
+def stats_of(values: Sequence[float]) -> Stats:
+    """What one bucket keeps of stored `values`."""
+    total, finite, n = sum(values), values, len(values)
     if not math.isfinite(total):
-        finite = [value for value in finite if math.isfinite(value)]
+        n = sum(value == value for value in values)
+        finite = [value for value in values if math.isfinite(value)]
         total = sum(finite)
     if not finite:
-        return (len(values), *_NOTHING[1:5], len(values), 0, math.inf)
+        return (n, *_NOTHING[1:5], n, 0, math.inf)
     least = min(finite)
     if least > 0:
-        return len(values), least, max(finite), finite[-1], total, len(values) - len(finite), 0, least
+        return n, least, max(finite), finite[-1], total, n - len(finite), 0, least
     positive = [value for value in finite if value > 0]
     odd = len(finite) - len(positive)
-    return len(values), least, max(finite), finite[-1], total, len(values) - len(finite), odd, min(positive, default=math.inf)
+    return n, least, max(finite), finite[-1], total, n - len(finite), odd, min(positive, default=math.inf)
 
 
 def merge_stats(parts: Sequence[Stats]) -> Stats:
@@ -96,17 +100,17 @@ class Pyramid:
         self.num_values = num_values
         self.levels: list[tuple[array[float], ...]] = [self._new_level()]
         self.head: tuple[array[float], ...] = tuple(array("d") for _ in range(num_keys + num_values))
-        """The first rows: keys, then values, NaN where a value was not recorded and infinity where it is not finite."""
+        """The first rows, a column for each key and value."""
         self.smoothed: dict[tuple[int, float], array[float]] = {}
         """Smoothed means of the blocks so far, by value and half-life: remembered, never part of the state."""
 
-    def with_block(self, num_blocks: int, rows: Sequence[Row]) -> Pyramid:
-        """The pyramid whose block number `num_blocks` holds `rows`: this one, unless it has another such block already."""
-        columns = list(zip(*rows))
+    def with_block(self, num_blocks: int, rows: array[float]) -> Pyramid:
+        """The pyramid whose block number `num_blocks` holds `rows`, stored one behind the other: this one, unless its block is another."""
+        width = self.num_keys + self.num_values
+        columns = [rows[place::width] for place in range(width)]
         keys = columns[: self.num_keys]
-        values = columns[self.num_keys :]
         entry: list[float] = [*(key[0] for key in keys), *(key[-1] for key in keys)]
-        for value in values:
+        for value in columns[self.num_keys :]:
             entry += stats_of(value)
         level = self.levels[0]
         if num_blocks < len(level[0]):
@@ -116,10 +120,8 @@ class Pyramid:
         for column, number in zip(level, entry):
             column.append(number)
         if num_blocks * POINTS_PER_BUCKET < HEAD_POINTS:
-            for column, key in zip(self.head, keys):
-                column.extend(key)
-            for column, value in zip(self.head[self.num_keys :], values):
-                column.extend(map(_stored, value))
+            for head, new in zip(self.head, columns):
+                head.extend(new)
         self._raise(0)
         return self
 
@@ -192,9 +194,3 @@ class Pyramid:
         for column, number_ in zip(self.levels[number + 1], entry):
             column.append(number_)
         self._raise(number + 1)
-
-
-def _stored(value: float | None) -> float:
-    if value is None:
-        return math.nan
-    return value if math.isfinite(value) else math.inf

@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
 
 from attrs import field, frozen
-
-from kd.views.shared_list import SharedList
 
 __all__ = ["WINDOW", "RecentNumbers", "RollingWindow"]
 
 WINDOW = 200
 
 
-@frozen
+@frozen(eq=False)
 class RecentNumbers:
-    """At least the last 200 numbers pushed."""
+    """The last 200 numbers pushed; older ones are the same as they were."""
 
-    before: SharedList[float] = field(factory=SharedList)
-    """The 200 numbers before those of `now`."""
-    now: SharedList[float] = field(factory=SharedList)
+    _before: array[float] = field(factory=lambda: array("d"))
+    """The 200 numbers before those of `_now`, or none."""
+    _now: array[float] = field(factory=lambda: array("d"))
+    """Shared with later states: only the first `_length` are this one's."""
+    _length: int = 0
 
     def push(self, value: float) -> RecentNumbers:
         """The same with `value` behind the others."""
-        if len(self.now) == WINDOW:
-            return RecentNumbers(self.now, SharedList[float]().append(value))
-        return RecentNumbers(self.before, self.now.append(value))
+        before, now, length = self._before, self._now, self._length
+        if length == WINDOW:
+            return RecentNumbers(now[:length], array("d", (value,)), 1)
+        if length < len(now):
+            if now[length] == value:
+                return RecentNumbers(before, now, length + 1)
+            now = now[:length]
+        now.append(value)
+        return RecentNumbers(before, now, length + 1)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RecentNumbers) and self.in_order() == other.in_order()
+
+    def __hash__(self) -> int:
+        return hash(self._length)
+
+    def __len__(self) -> int:
+        return WINDOW if self._before else self._length
+
+    def oldest(self) -> float:
+        """The first of the last 200, if there are so many."""
+        return self._before[self._length] if self._before and self._length < WINDOW else self._now[0]
+
+    def in_order(self) -> array[float]:
+        """The numbers in the order of their coming."""
+        return self._before[self._length :] + self._now[: self._length]
 
     def window(self) -> RollingWindow:
-        """The last 200 of them, in order of size."""
-        values = (*self.before.part(len(self.now)), *self.now.part())
-        return RollingWindow(sorted(values), self)
+        """The numbers in order of size."""
+        return RollingWindow(array("d", sorted(self.in_order())), self)
 
 
 @frozen
 class RollingWindow:
     """At most the last 200 numbers pushed, NaN excepted."""
 
-    _sorted: list[float] = field(factory=list)
+    _sorted: array[float] = field(factory=lambda: array("d"))
     """Never changed once it is here."""
     _recent: RecentNumbers = field(factory=RecentNumbers)
 
@@ -45,10 +69,9 @@ class RollingWindow:
         """The window with `value`, without its oldest number if it is full."""
         if value != value:
             return self
-        recent, ordered = self._recent, self._sorted.copy()
+        recent, ordered = self._recent, self._sorted[:]
         if len(ordered) == WINDOW:
-            oldest = recent.now[0] if len(recent.now) == WINDOW else recent.before[len(recent.now)]
-            del ordered[bisect_left(ordered, oldest)]
+            del ordered[bisect_left(ordered, recent.oldest())]
         insort(ordered, value)
         return RollingWindow(ordered, recent.push(value))
 
@@ -82,7 +105,7 @@ class RollingWindow:
         return _median(sorted(abs(value - middle) for value in self._sorted))
 
 
-def _median(ordered: list[float]) -> float:
+def _median(ordered: Sequence[float]) -> float:
     count = len(ordered)
     if not count:
         return float("nan")

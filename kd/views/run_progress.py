@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -74,13 +75,14 @@ class _Pieces:
     done: int = 0
     total: int = 0
     num_tokens: int = 0
-    marks: tuple[_Mark, ...] = ()
+    marks: array[int] = field(factory=lambda: array("q"))
+    """Numbers of one mark after the other, at least five active seconds apart; never changed."""
 
     def at(self, active_ms: int, done: int, num_tokens: int = 0) -> _Pieces:
         """So many pieces and tokens at that active time."""
         marks = self.marks
-        if not marks or active_ms - marks[-1][0] >= _MARK_MS:
-            marks = (*marks[-_NUM_MARKS:], (active_ms, done, num_tokens))
+        if not marks or active_ms - marks[-3] >= _MARK_MS:
+            marks = marks[-3 * _NUM_MARKS :] + array("q", (active_ms, done, num_tokens))
         return _Pieces(self.unit, done, self.total, num_tokens, marks)
 
 
@@ -237,11 +239,13 @@ _APPLY: Mapping[type, _Apply] = {
 }
 
 
-def _before(marks: tuple[_Mark, ...], active_ms: int) -> _Mark | None:
+def _before(marks: array[int], active_ms: int) -> _Mark | None:
     """The last mark at or before `active_ms`, else the first one."""
-    if not marks:
-        return None
-    return marks[max(0, bisect_right(marks, active_ms, key=lambda mark: mark[0]) - 1)]
+    return _mark(marks, max(0, bisect_right(marks[::3], active_ms) - 1)) if marks else None
+
+
+def _mark(marks: array[int], index: int) -> _Mark:
+    return marks[3 * index], marks[3 * index + 1], marks[3 * index + 2]
 
 
 def _rate(start: _Mark | None, end: _Mark) -> float | None:
@@ -251,10 +255,10 @@ def _rate(start: _Mark | None, end: _Mark) -> float | None:
     return (end[1] - start[1]) * 1000 / (end[0] - start[0])
 
 
-def _slow_and_fast(marks: tuple[_Mark, ...], now: _Mark) -> tuple[float | None, float | None]:
+def _slow_and_fast(marks: array[int], now: _Mark) -> tuple[float | None, float | None]:
     """The 10th and 90th percentile of the rates of the last twelve whole minutes."""
     edges = [now]
-    while len(edges) <= _NUM_WINDOWS and edges[-1][0] - marks[0][0] >= _WINDOW_MS:
+    while len(edges) <= _NUM_WINDOWS and edges[-1][0] - marks[0] >= _WINDOW_MS:
         edges.append(_between(marks, now, edges[-1][0] - _WINDOW_MS))
     rates = sorted((later[1] - earlier[1]) * 1000 / _WINDOW_MS for later, earlier in pairwise(edges))
     if not rates:
@@ -263,10 +267,10 @@ def _slow_and_fast(marks: tuple[_Mark, ...], now: _Mark) -> tuple[float | None, 
     return rates[round(0.1 * last)], rates[round(0.9 * last)]
 
 
-def _between(marks: tuple[_Mark, ...], now: _Mark, active_ms: int) -> _Mark:
+def _between(marks: array[int], now: _Mark, active_ms: int) -> _Mark:
     """What was done at `active_ms`, in proportion between two marks."""
-    index = bisect_right(marks, active_ms, key=lambda mark: mark[0])
-    earlier = marks[max(0, index - 1)]
-    later = marks[index] if index < len(marks) else now
+    index = bisect_right(marks[::3], active_ms)
+    earlier = _mark(marks, max(0, index - 1))
+    later = _mark(marks, index) if 3 * index < len(marks) else now
     share = (active_ms - earlier[0]) / (later[0] - earlier[0]) if later[0] > earlier[0] else 0.0
     return active_ms, round(earlier[1] + share * (later[1] - earlier[1])), 0

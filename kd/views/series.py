@@ -15,7 +15,7 @@ from operator import ge
 from attrs import field, frozen
 
 from kd.views.chart_columns import ChartColumns, Point
-from kd.views.pyramid import HEAD_POINTS, POINTS_PER_BUCKET, Bucket, Pyramid, Row, Stats, stats_of
+from kd.views.pyramid import HEAD_POINTS, POINTS_PER_BUCKET, Bucket, Pyramid, Stats, stats_of, stored
 
 __all__ = ["HALF_LIFE", "Series", "SeriesTable"]
 
@@ -34,7 +34,8 @@ class SeriesTable:
     axes: tuple[str, ...] = ()
     _past: Pyramid = field(init=False)
     _num_blocks: int = field(init=False, default=0)
-    _open: list[Row] = field(init=False, factory=list)
+    _open: array[float] = field(init=False, factory=lambda: array("d"))
+    """Rows of the block that is not full yet, one behind the other."""
     _num_open: int = field(init=False, default=0)
 
     @_past.default
@@ -42,20 +43,22 @@ class SeriesTable:
         return Pyramid(2 + len(self.axes), len(self.columns))
 
     def push(self, position: int, x: float, values: tuple[float | None, ...], axes: tuple[float, ...] = ()) -> SeriesTable:
-        """The table with one more row; None is a value that was not recorded, and what does not rise is taken as standing still."""
-        rows, count = self._open, self._num_open
-        row: Row = (position, x, *axes, *values)
-        if count or self._num_blocks:
-            row = self._risen(row)
-        if count < len(rows):
-            if rows[count] != row:
-                rows = rows[:count]
-                rows.append(row)
+        """The table with one more row; None is a value that was not recorded, and a key that falls is taken as standing still."""
+        past, rows, count = self._past, self._open, self._num_open
+        if None in values or not math.isfinite(sum(values)):  # type: ignore[arg-type]  # then there is no None
+            values = tuple(map(stored, values))
+        keys: tuple[float, ...] = (position, x, *axes)
+        before = self.last_keys()
+        if not all(map(ge, keys, before)):
+            keys = tuple(now if now >= then else then for now, then in zip(keys, before))
+        start = count * (past.num_keys + past.num_values)
+        if start < len(rows):
+            rows = _with_row(rows, start, array("d", (*keys, *values)))  # type: ignore[arg-type]  # there is no None any more
         else:
-            rows.append(row)
+            rows.extend((*keys, *values))  # type: ignore[arg-type]  # there is no None any more
         if count + 1 < POINTS_PER_BUCKET:
-            return self._with(self._past, self._num_blocks, rows, count + 1)
-        return self._with(self._past.with_block(self._num_blocks, rows), self._num_blocks + 1, [], 0)
+            return self._with(past, self._num_blocks, rows, count + 1)
+        return self._with(past.with_block(self._num_blocks, rows), self._num_blocks + 1, array("d"), 0)
 
     def series(self, column: str) -> Series:
         """One column; KeyError if there is none of that name."""
@@ -74,12 +77,13 @@ class SeriesTable:
 
     def last_keys(self) -> tuple[float, ...]:
         """Position, x and axes of the newest row; zeros without rows."""
-        num_keys = self._past.num_keys
+        past = self._past
         if self._num_open:
-            return self._open[self._num_open - 1][:num_keys]  # type: ignore[return-value]  # keys are numbers
+            start = (self._num_open - 1) * (past.num_keys + past.num_values)
+            return tuple(self._open[start : start + past.num_keys])
         if not self._num_blocks:
-            return (0.0,) * num_keys
-        return tuple(self._past.lasts(key)[self._num_blocks - 1] for key in range(num_keys))
+            return (0.0,) * past.num_keys
+        return tuple(past.lasts(key)[self._num_blocks - 1] for key in range(past.num_keys))
 
     def convert(self, value: float, source: str, target: str) -> float:
         """`value` of one key as the other key has it at that row, between rows in proportion; keys are `position`, `x` and the axes."""
@@ -92,7 +96,7 @@ class SeriesTable:
         block = bisect_left(lasts, value, 0, self._num_blocks)
         start = block * POINTS_PER_BUCKET
         if block == self._num_blocks:
-            return start + bisect_left(self._open[: self._num_open], value, key=lambda row: row[place])  # type: ignore[arg-type, return-value]
+            return start + bisect_left(self._newest(place), value)
         if block < _HEAD_BLOCKS:
             return bisect_left(self._past.head[place], value, start, start + POINTS_PER_BUCKET)
         if value <= firsts[block]:
@@ -107,7 +111,7 @@ class SeriesTable:
         row = min(max(row, 0.0), len(self) - 1)
         block, rest = divmod(row, POINTS_PER_BUCKET)
         if block >= self._num_blocks:
-            return self._open[math.floor(rest)][place]  # type: ignore[return-value]  # keys are numbers
+            return self._newest(place)[math.floor(rest)]
         if block < _HEAD_BLOCKS:
             return self._past.head[place][math.floor(row)]
         first, last = self._past.firsts(place)[int(block)], self._past.lasts(place)[int(block)]
@@ -116,7 +120,12 @@ class SeriesTable:
     def _key(self, name: str) -> int:
         return ("position", "x", *self.axes).index(name)
 
-    def _with(self, past: Pyramid, num_blocks: int, rows: list[Row], num_open: int) -> SeriesTable:
+    def _newest(self, place: int) -> array[float]:
+        """One key or value of the rows of the block that is not full."""
+        width = self._past.num_keys + self._past.num_values
+        return self._open[place : self._num_open * width : width]
+
+    def _with(self, past: Pyramid, num_blocks: int, rows: array[float], num_open: int) -> SeriesTable:
         table = _new_table(SeriesTable)
         _set(table, "columns", self.columns)
         _set(table, "axes", self.axes)
@@ -126,26 +135,21 @@ class SeriesTable:
         _set(table, "_num_open", num_open)
         return table
 
-    def _risen(self, row: Row) -> Row:
-        """`row` with keys that are not below those of the row before: clocks can be set back."""
-        before = self.last_keys()
-        if all(map(ge, row, before)):  # type: ignore[arg-type]  # keys are numbers
-            return row
-        keys = (now if now >= then else then for now, then in zip(row, before))  # type: ignore[operator]  # keys are numbers
-        return (*keys, *row[len(before) :])
-
     def _same(self, other: SeriesTable) -> bool:
-        mine, theirs = self._past, other._past
+        mine, theirs, count = self._past, other._past, self._num_blocks
+        length = self._num_open * (mine.num_keys + mine.num_values)
         return (
-            (self._num_blocks, self._num_open) == (other._num_blocks, other._num_open)
-            and (mine is theirs or all(a[: self._num_blocks] == b[: self._num_blocks] for a, b in zip(mine.levels[0], theirs.levels[0])))
-            and all(_is_same(mine, theirs) for mine, theirs in zip(self._open[: self._num_open], other._open))
+            (count, self._num_open) == (other._num_blocks, other._num_open)
+            and (mine is theirs or all(a[:count] == b[:count] for a, b in zip(mine.levels[0], theirs.levels[0])))
+            and self._open[:length].tobytes() == other._open[:length].tobytes()
         )
 
 
-def _is_same(a: Row, b: Row) -> bool:
-    """Whether two rows hold the same numbers; NaN is itself."""
-    return a == b or (len(a) == len(b) and all(x == y or (x != x and y != y) for x, y in zip(a, b)))
+def _with_row(rows: array[float], start: int, row: array[float]) -> array[float]:
+    """`rows` if they go on with `row`, else a copy up to `start` that does."""
+    if rows[start : start + len(row)].tobytes() == row.tobytes():
+        return rows
+    return rows[:start] + row
 
 
 _new_table = object.__new__
@@ -175,10 +179,11 @@ class Series:
     @property
     def last(self) -> Point | None:
         """The newest recorded value that is known singly: the last point, or the last finite one of the newest block."""
-        for row in reversed(self._open_rows()):
-            value = row[self._place]
-            if value is not None:
-                return Point(int(row[_POSITION] or 0), row[_X] or 0.0, value)
+        table = self.table
+        values = table._newest(self._place)
+        for index in reversed(range(len(values))):
+            if values[index] == values[index]:
+                return Point(int(table._newest(_POSITION)[index]), table._newest(_X)[index], values[index])
         return self._last_of_blocks()
 
     def buckets(self, first_x: float, last_x: float, num_columns: int) -> tuple[Bucket, ...]:
@@ -193,11 +198,13 @@ class Series:
         start, stop = past.blocks_between(num_blocks, first_x, last_x)
         drawing = ChartColumns(first_x, last_x, num_columns)
         if stop <= _HEAD_BLOCKS and stop - start < num_columns:
-            self._add_head(drawing, start, stop)
+            positions, xs, values = past.head[_POSITION], past.head[_X], past.head[self._place]
+            drawing.add_points(positions, xs, values, start * POINTS_PER_BUCKET, stop * POINTS_PER_BUCKET)
         else:
             for level, first, last in past.cover(start, stop, past.level_for(stop - start, num_columns)):
                 self._add_level(drawing, level, first, last)
-        drawing.add_rows(self._open_rows(), self._place)
+        table = self.table
+        drawing.add_points(table._newest(_POSITION), table._newest(_X), table._newest(self._place), 0, table._num_open)
         return drawing.buckets()
 
     def raw_positions(self, first_x: float, last_x: float, num_columns: int) -> tuple[int, int] | None:
@@ -213,29 +220,21 @@ class Series:
         line = self._smoothed_blocks(half_life)
         lasts = self.table._past.lasts(_X)
         points = [(lasts[index], line[index]) for index in _last_of_columns(lasts, len(line), first_x, last_x, num_columns)]
-        rows = self._open_rows()
-        if rows and first_x <= (rows[-1][_X] or 0.0) <= last_x:
+        newest = self.table._newest(_X)
+        if newest and first_x <= newest[-1] <= last_x:
             before = line[-1] if line else math.nan
-            points.append((rows[-1][_X] or 0.0, _smooth(before, stats_of([row[self._place] for row in rows]), half_life)))
+            points.append((newest[-1], _smooth(before, stats_of(self.table._newest(self._place)), half_life)))
         return tuple(point for point in points if point[1] == point[1])
 
     def points(self) -> tuple[Point, ...]:
         """All points that are known singly: the first 8,192, and those of the newest block; what is not finite is infinite."""
-        past = self.table._past
-        count = min(self.table._num_blocks, _HEAD_BLOCKS) * POINTS_PER_BUCKET
-        positions, xs = past.head[_POSITION], past.head[_X]
-        values = past.head[self._place]
-        head = [Point(int(positions[i]), xs[i], values[i]) for i in range(count) if values[i] == values[i]]
-        rows = ((row[_POSITION], row[_X], row[self._place]) for row in self._open_rows())
-        tail = [Point(int(position or 0), x or 0.0, value) for position, x, value in rows if value is not None]
-        return (*head, *tail)
+        table, count = self.table, min(self.table._num_blocks, _HEAD_BLOCKS) * POINTS_PER_BUCKET
+        positions, xs, values = (table._past.head[place][:count] + table._newest(place) for place in (_POSITION, _X, self._place))
+        return tuple(Point(int(position), x, value) for position, x, value in zip(positions, xs, values) if value == value)
 
     @property
     def _place(self) -> int:
         return self.table._past.num_keys + self.column
-
-    def _open_rows(self) -> list[Row]:
-        return self.table._open[: self.table._num_open]
 
     def _last_of_blocks(self) -> Point | None:
         past = self.table._past
@@ -244,14 +243,6 @@ class Series:
             if last != math.inf:
                 return Point(int(past.lasts(_POSITION)[block]), past.lasts(_X)[block], last)
         return None
-
-    def _add_head(self, drawing: ChartColumns, start: int, stop: int) -> None:
-        past = self.table._past
-        first, last = start * POINTS_PER_BUCKET, stop * POINTS_PER_BUCKET
-        xs, positions, values = past.head[_X], past.head[_POSITION], past.head[self._place]
-        for part_start, part_stop in drawing.parts(xs, first, last):
-            stats = stats_of([value for value in values[part_start:part_stop] if value == value])
-            drawing.add(int(positions[part_start]), xs[part_start], xs[part_stop - 1], stats)
 
     def _add_level(self, drawing: ChartColumns, level: int, start: int, stop: int) -> None:
         past = self.table._past

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kd.views.chart_columns import Point, buckets_of
 from kd.views.log_axis import log_axis
-from kd.views.pyramid import POINTS_PER_BUCKET, stats_of
+from kd.views.pyramid import POINTS_PER_BUCKET, stats_of, stored
 from kd.views.series import Series, SeriesTable
 
 
@@ -106,7 +106,7 @@ def test_the_smoothed_line_follows_its_formula() -> None:
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True) | st.none(), max_size=80))
 def test_what_is_no_number_is_counted(values: list[float | None]) -> None:
     """Points that were not recorded are none; those that are not finite count and change no extreme."""
-    n, least, greatest, _, _, num_non_finite, num_not_positive, _ = stats_of(values)
+    n, least, greatest, _, _, num_non_finite, num_not_positive, _ = stats_of(list(map(stored, values)))
     finite = [v for v in values if v is not None and math.isfinite(v)]
     assert n == sum(v is not None for v in values)
     assert num_non_finite == n - len(finite)
