@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from ledger.batches import BatchReader
 from ledger.layout import Layout
@@ -14,9 +15,11 @@ from ledger.sealed import SealedSegments
 from ledger.selection import Selection
 from ledger.settings import LedgerSettings
 from ledger.tail import FileTail
+from ledger.tree_head import TreeHead
 
 __all__ = ["SegmentReader"]
 
+_BLOCK_BYTES = 1 << 18
 _LOOK_BYTES = 1 << 16
 _RECORD_BYTES = 1 << 10
 """What a few records are guessed to take, so that looking at them does not read a whole chunk."""
@@ -32,6 +35,15 @@ class SegmentReader:
         self._places = places
         self._settings = settings
         self._sealed = SealedSegments(layout)
+
+    def holds_lines(self, place: Place, head: TreeHead | None) -> bool:
+        """Whether as many line feeds as `head` signs records are there; a moment's look, after which every line is still verified."""
+        if head is None or head.size <= place.position:
+            return True
+        with self._layout.segment(place.segment).open("rb") as stream:
+            stream.seek(place.offset)
+            num_lines = sum(block.count(b"\n") for block in iter(partial(stream.read, _BLOCK_BYTES), b""))
+        return place.position + num_lines >= head.size
 
     def walk(self, place: Place, start: int, stop: int, *, only_segment: bool = False, whole_batches: bool = False) -> Iterator[Lines]:
         """Chunks of lines at positions from `start` to before `stop`, read from `place` on."""

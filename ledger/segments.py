@@ -80,13 +80,13 @@ class FileStore:
         self._reader = SegmentReader(self._layout, self._places, settings)
         watch_forks(self)
         try:
-            head = self._layout.read_head()
+            self._unheld_head = self._layout.read_head()
             if write:
                 self._writer.clear_old_mark()
                 self._put_right()
-            else:
+                self._hold_head()
+            elif not self._reader.holds_lines(self._writer.place, self._unheld_head):
                 self._catch_up()
-            self._layout.check_size(head, self._writer.journal.position)
         except BaseException:
             self.close()
             raise
@@ -185,7 +185,9 @@ class FileStore:
 
     def tail(self, after: Cursor, *, streams: str = "*", names: str = "*") -> Tail:
         with self._mutex:
-            self._catch_up()
+            self._check_open()
+            if self._can_write:
+                self._catch_up()
             highest = self._writer.place.segment
         return self._reader.tail(after, highest, Selection(streams, names), self._make_record)
 
@@ -305,7 +307,13 @@ class FileStore:
     def _catch_up(self) -> None:
         self._check_open()
         self._writer.catch_up()
+        self._hold_head()
         self._places.note(self._writer.place)
+
+    def _hold_head(self) -> None:
+        """Hold the records against the head that was there at opening, once they are known."""
+        self._layout.check_size(self._unheld_head, self._writer.journal.position)
+        self._unheld_head = None
 
     def _stream_lines(self, stream: str) -> Iterator[Lines]:
         """All lines so far of the segments that `stream` is in."""
@@ -314,10 +322,13 @@ class FileStore:
 
     def _lines(self, start: int, stop: int | None) -> Iterator[Lines]:
         with self._mutex:
-            self._catch_up()
-            end = self._writer.journal.position
+            if stop is None or self._can_write:
+                self._catch_up()
+                end = self._writer.journal.position
+                stop = end if stop is None else min(stop, end)
+            self._check_open()
             place = self._places.before(start, self._writer.place.segment)
-        return self._reader.walk(place, start, end if stop is None else min(stop, end))
+        return self._reader.walk(place, start, stop)
 
     def _check_open(self) -> None:
         if self._closed_because:

@@ -107,6 +107,20 @@ def test_a_digest_that_is_no_link_of_the_chain_vouches_for_nothing(ledger: Path)
     assert caught.value.position == opened.position
 
 
+def test_opening_for_reading_verifies_what_it_hands_out(ledger: Path) -> None:
+    """A damaged line of the open segment is no reason to refuse what lies before it, and none to pass over it."""
+    with _opened(ledger) as store:
+        before = list(store.lines())
+    path = max(Layout(ledger).segments.iterdir())
+    _change(path, before[-1][-20:], before[-1][-20:].upper())
+    with _opened(ledger) as store:
+        assert list(store.lines(0, 40)) == before[:40]
+        for read in (lambda: list(store.lines(0, len(before))), store.end, lambda: list(store.scan()), lambda: store.version("run/0")):
+            with pytest.raises(CorruptError) as caught:
+                read()
+            assert caught.value.position == len(before) - 1
+
+
 @pytest.mark.parametrize("chunk_bytes", [200, 1_000, 5_000, 100_000])
 def test_a_batch_that_is_handed_out_in_parts_is_the_same_batch(tmp_path: Path, chunk_bytes: int) -> None:
     """Sealed segments give the same lines in parts as whole, and places are remembered between batches alone."""
