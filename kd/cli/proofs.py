@@ -13,10 +13,12 @@ from cyclopts import Parameter
 from kd import api
 from kd.cli.artifacts import find_artifact
 from kd.cli.exit_codes import DONE
+from kd.cli.links import find_place
 from kd.cli.options import JsonFlag, LedgerPath
 from kd.cli.screen import print_document, print_line
 from kd.errors import UsageError
 from kd.keys import key_folder
+from kd.views.position_link import is_link
 from ledger.errors import ProofError
 from ledger.proofs import VerifiedLine, verify_proof
 from ledger.proofs import prove as prove_record
@@ -27,7 +29,9 @@ _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
 def prove(
-    subject: Annotated[str, Parameter(help="A position, an artifact's digest, or a run's id, the beginning of either, or `latest`.")],
+    subject: Annotated[
+        str, Parameter(help="A position, a link, an artifact's digest, or a run's id, the beginning of either, or `latest`.")
+    ],
     *,
     output: Annotated[Path, Parameter(name=("--output", "-o"), help="The file to write.")],
     ledger: LedgerPath = None,
@@ -83,6 +87,10 @@ def _position(opened: api.Ledger, subject: str) -> int:
         return int(subject)
     if _DIGEST.fullmatch(subject):
         return find_artifact(opened, subject).position
+    if is_link(subject):
+        position = find_place(opened, subject).position
+        assert position is not None, "a link names a position"
+        return position
     return opened.run(subject).view().last_position
 
 
