@@ -10,7 +10,7 @@ from importlib.metadata import packages_distributions
 from tests.architecture.sources import ROOT, imported_packages, modules
 
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-_OWN = {"kd", "ledger", "tests"}
+_OWN = {"kd", "ledger", "tests", "tui"}
 _TOOLS = {"basedpyright", "import-linter", "mypy", "pytest-asyncio", "pytest-xdist", "ruff"}
 """Called by name or found by pytest, never imported."""
 
@@ -35,13 +35,13 @@ def _imported(*packages: str) -> set[str]:
 
 
 def test_every_import_of_the_packages_is_declared() -> None:
-    """What `kd` and `ledger` import is a dependency or part of an extra."""
-    assert _imported("kd", "ledger") <= _declared(*_PROJECT["optional-dependencies"]) - _declared_for_development()
+    """What `kd`, `ledger` and `tui` import is a dependency or part of an extra."""
+    assert _imported("kd", "ledger", "tui") <= _declared(*_PROJECT["optional-dependencies"]) - _declared_for_development()
 
 
 def test_every_declared_package_is_imported() -> None:
     """No dependency is carried along that no code uses."""
-    assert _declared(*_PROJECT["optional-dependencies"]) - _imported("kd", "ledger", "tests") <= _TOOLS
+    assert _declared(*_PROJECT["optional-dependencies"]) - _imported("kd", "ledger", "tui", "tests") <= _TOOLS
 
 
 def test_the_ledger_needs_four_packages_at_most() -> None:

@@ -23,6 +23,9 @@ _SINS = (
     ("pure", "kd/views/summary_of_sins.py", "import torch"),
     ("watching", "kd/run/pipeline.py", "import kd.models.student"),
     ("watching", "ledger/codec.py", "import onnx"),
+    ("tui-layers", "tui/keymap.py", "import tui.app"),
+    ("tui-layers", "tui/unplaced.py", "import tui.keymap"),
+    ("packages", "kd/cli/runs.py", "import tui.app"),
     ("acyclic", "kd/models/architecture.py", "import kd.models.student"),
 )
 """Contract, file, and the line that breaks it."""
@@ -33,17 +36,17 @@ def _lint(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _copy(folder: Path) -> Path:
-    for package in ("kd", "ledger"):
+    for package in ("kd", "ledger", "tui"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
 
 
 def test_all_import_contracts_are_kept(tmp_path: Path) -> None:
-    """The six contracts hold for the code as it is."""
+    """All contracts hold for the code as it is."""
     finished = _lint(_copy(tmp_path))
     assert finished.returncode == 0, finished.stdout
-    assert "6 kept, 0 broken" in finished.stdout
+    assert "7 kept, 0 broken" in finished.stdout
 
 
 @pytest.mark.parametrize(("contract", "file", "line"), _SINS, ids=[f"{contract}:{file}" for contract, file, _ in _SINS])
