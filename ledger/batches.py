@@ -128,13 +128,25 @@ class BatchReader:
         if self._file is None:
             self._next = os.fspath(self._layout.segment(self.place.segment + 1))
             try:
-                self._file = os.open(self._layout.segment(self.place.segment), os.O_RDONLY)
+                self._file = self._open_segment()
             except FileNotFoundError as error:
-                if self.place.offset or _exists(self._next):
+                if self.place.offset:
                     raise TamperedError(f"segment {segment_name(self.place.segment)} is missing") from error
                 return None
             self._is_vouched = self._vouch is not None and self._vouch(self._file, self.place)
         return self._file
+
+    def _open_segment(self) -> int:
+        """FileNotFoundError if the segment is not there yet, TamperedError if it has a successor and is not there."""
+        try:
+            return os.open(self._layout.segment(self.place.segment), os.O_RDONLY)
+        except FileNotFoundError:
+            if not _exists(self._next):
+                raise
+        try:
+            return os.open(self._layout.segment(self.place.segment), os.O_RDONLY)  # both may have come just now
+        except FileNotFoundError as error:
+            raise TamperedError(f"segment {segment_name(self.place.segment)} is missing") from error
 
     def _go_on(self, lines: Lines, good: Place) -> None:
         start, self.place = self.place, good

@@ -142,13 +142,18 @@ class Layout:
 
     def segment_numbers(self) -> list[int]:
         """Numbers of all segments, ascending; TamperedError if one is missing."""
-        found = sorted(int(match[1]) for path in self.segments.glob("*.jsonl") if (match := _SEGMENT.fullmatch(path.name)))
+        found = self._listed_segments()
+        if found and found[-1] >= len(found):
+            found = self._listed_segments()  # a segment and its successor may have come while the folder was listed
         for expected, number in enumerate(found):
             if number != expected:
                 raise TamperedError(f"segment {segment_name(expected)} is missing")
         if not found:
             raise TamperedError(f"segment {segment_name(0)} is missing")
         return found
+
+    def _listed_segments(self) -> list[int]:
+        return sorted(int(match[1]) for path in self.segments.glob("*.jsonl") if (match := _SEGMENT.fullmatch(path.name)))
 
     def place_file(self, target: Path, data: bytes) -> None:
         """Create `target` with `data`, at once and on the medium."""

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from ledger.batches import BatchReader
 from ledger.chain import chain_bytes
 from ledger.crash_matrix import CrashMatrix, check_recovery
 from ledger.disk import Disk, check_size
 from ledger.errors import CorruptError, WriteError
 from ledger.fsck import check_ledger
+from ledger.layout import Layout
 from ledger.opening import open_ledger
+from ledger.places import start_of
 from ledger.record import Appended, Cursor
 from ledger.recovery import judge
 from ledger.scanning import Place
@@ -108,6 +111,25 @@ def test_keys_are_read_again_after_a_failure_to_catch_up(tmp_path: Path) -> None
             store.append("run/a", [Saved(name="x")], key="k")
         segment.write_bytes(data)
         assert store.append("run/a", [Saved(name="x")], key="k").first == first.first
+
+
+class _LateLayout(Layout):
+    """A folder in which segment 1 and its successor come between two looks."""
+
+    def segment(self, number: int) -> Path:
+        if number == 1 and not (self.root / "looked").exists():
+            (self.root / "looked").touch()
+            return self.root / "not yet"
+        return super().segment(number)
+
+
+def test_two_segments_that_come_at_once_are_no_gap(tmp_path: Path) -> None:
+    """A reader that waits for a segment does not miss it, if that one is full before the reader looks for its successor."""
+    with new_ledger(tmp_path, LedgerSettings(segment_max_bytes=1_000)) as store:
+        fill(store, 4)
+        start = start_of(Layout(store.path), ORIGIN, 1)
+    with BatchReader(_LateLayout(store.path), start, chunk_bytes=1 << 20) as reader:
+        assert reader.read()[0][1].q == start.position
 
 
 def test_whole_batches_are_never_a_torn_tail(tmp_path: Path) -> None:
