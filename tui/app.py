@@ -31,7 +31,9 @@ from tui.screens.first_run import FirstRunScreen
 from tui.screens.governance import GovernanceScreen
 from tui.screens.kd_screen import KdScreen
 from tui.screens.ledger import LedgerScreen
+from tui.screens.run import RunScreen
 from tui.screens.runs import RunsScreen
+from tui.screens.timeline import TimelineScreen
 from tui.themes import PALETTES, textual_theme
 
 __all__ = ["SCREENS", "KdApp"]
@@ -39,6 +41,8 @@ __all__ = ["SCREENS", "KdApp"]
 SCREENS: tuple[type[KdScreen], ...] = (
     FirstRunScreen,
     RunsScreen,
+    RunScreen,
+    TimelineScreen,
     LedgerScreen,
     DataScreen,
     EvaluationScreen,

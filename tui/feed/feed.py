@@ -22,7 +22,7 @@ from ledger.segments import FileStore
 from tui.feed.actions import Actions
 from tui.feed.blobs import BlobPages
 from tui.feed.filters import FilterScan
-from tui.feed.fold import OpenRun
+from tui.feed.fold import OpenRun, Summary
 from tui.feed.follow import Follower
 from tui.feed.frame import EMPTY_FRAME, Frame
 from tui.feed.pages import Pages
@@ -64,6 +64,8 @@ class Feed:
         """This and the next three are None until a ledger is open."""
         self.pages: Pages | None = None
         self.blobs: BlobPages | None = None
+        self.summary_before: Callable[[int], Summary] = _nothing_before
+        """The last state of all runs that was kept at or before so many records."""
         self.actions: Actions | None = None
         """None also without leave to write."""
         self.scan: FilterScan | None = None
@@ -169,6 +171,7 @@ class Feed:
                 self.actions = Actions(store, self.clock, self._tell)
             self.store = store
             follower = Follower(store, self.clock, self._publish, is_writable=self.is_writable)
+            self.summary_before = follower.summary_before
             try:
                 self._follow(follower)
             finally:
@@ -222,6 +225,11 @@ class Feed:
             is_new, self._is_posted = not self._is_posted, True
         if is_new:
             self.post(FrameReady())
+
+
+def _nothing_before(position: int) -> Summary:
+    """Nothing was read yet."""
+    return Summary(cursor=EMPTY_FRAME.cursor)
 
 
 def _drop(message: Message) -> None:

@@ -18,7 +18,7 @@ from ledger.segments import FileStore
 from ledger.store import Tail
 from tui.feed.fold import AllRuns, Opened, OpenRun, Summary, batch_start
 from tui.feed.frame import Frame
-from tui.feed.keyframes import Keyframes
+from tui.feed.keyframes import KEYFRAME_RECORDS, Keyframes
 
 __all__ = ["Follower"]
 
@@ -31,7 +31,15 @@ _CATCH_UP_SECONDS = 0.1
 class Follower:
     """Folds one ledger; every method is called by one thread."""
 
-    def __init__(self, store: FileStore, clock: Clock, publish: Callable[[Frame], None], *, is_writable: bool) -> None:
+    def __init__(
+        self,
+        store: FileStore,
+        clock: Clock,
+        publish: Callable[[Frame], None],
+        *,
+        is_writable: bool,
+        keyframe_records: int = KEYFRAME_RECORDS,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._publish = publish
@@ -39,7 +47,8 @@ class Follower:
         start = Cursor.genesis(store.origin)
         summary = Summary(cursor=start)
         self._all = AllRuns(summary)
-        self._summaries = Keyframes(summary)
+        self._keyframe_records = keyframe_records
+        self._summaries = Keyframes(summary, every=keyframe_records)
         self._tail: Tail = store.tail(start)
         self._open: OpenRun | None = None
         self._opened: Keyframes[Opened] | None = None
@@ -67,7 +76,7 @@ class Follower:
             self._open = self._opened = self._missed = None
         elif self._open is None or self._open.run != run:
             self._open = OpenRun.from_start(run)
-            self._opened = Keyframes(self._open.opened())
+            self._opened = Keyframes(self._open.opened(), every=self._keyframe_records)
             self._missed = self._store.scan(stop=self._all.cursor.position) if self._all.cursor.position else None
 
     def seek(self, target: int | None) -> None:
@@ -111,6 +120,7 @@ class Follower:
             owners=summary.owners,
             run=None if self._open is None else self._open.run,
             **({} if opened is None else opened.views),
+            whole=None if self._open is None else self._open.opened().views["timeline"],
             linked_to=linked,
             head_size=summary.head_size,
             behind=self._end - summary.cursor.position,
@@ -118,6 +128,10 @@ class Follower:
             damage=self._damage,
             is_writable=self._is_writable,
         )
+
+    def summary_before(self, position: int) -> Summary:
+        """The last state of all runs that was kept at or before `position` records; any thread may ask."""
+        return self._summaries.before(position)
 
     def close(self) -> None:
         self._tail.close()

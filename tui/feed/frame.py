@@ -50,6 +50,8 @@ class Frame:
     evaluation: EvalTable | None = None
     governance: GateTable | None = None
     alerts: AlertState | None = None
+    whole: Timeline | None = field(default=None, eq=False)
+    """The time line up to the last record read, whatever is looked at: where the view can go. A live fact."""
     linked_to: int = 0
     """So many records, from record 0 on, were linked by their chain in this process."""
     head_size: int = 0
