@@ -120,15 +120,17 @@ class Chart(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         if not self._strips:
             width, height = self.size
-            self._strips = draw_plot(self.plot(width), width, height, palette_of(self.app), glyphs_of(self.app))
+            self._strips = draw_plot(
+                self.plot_for(width, is_focused=self.has_focus), width, height, palette_of(self.app), glyphs_of(self.app)
+            )
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
 
-    def plot(self, width: int) -> Plot:
+    def plot_for(self, width: int, *, is_focused: bool) -> Plot:
         """The chart as values, for a picture that is `width` cells wide."""
         state = self.state
         range_ = state.window or state.extent
         if range_ is None:
-            return Plot(title=state.title, notes=(state.unit,) if state.unit else (), empty=state.empty, is_focused=self.has_focus)
+            return Plot(title=state.title, notes=(state.unit,) if state.unit else (), empty=state.empty, is_focused=is_focused)
         traces = tuple(_trace(line, state, range_, num_columns(width)) for line in state.lines)
         first, last = (_on_axis(state, x) for x in range_)
         return Plot(
@@ -144,7 +146,7 @@ class Chart(Widget, can_focus=True):
             is_log=state.is_log,
             is_bytes=state.unit == "bytes",
             empty="no values in this window",
-            is_focused=self.has_focus,
+            is_focused=is_focused,
         )
 
     def do_log_axis(self) -> None:
@@ -243,15 +245,16 @@ def _trace(line: Line, state: ChartState, range_: tuple[float, float], count: in
     first, last = range_
     if line.last_x is not None:
         last = min(last, line.last_x)
-    columns = tuple(_column(bucket, series, state) for bucket in series.buckets(first, last, count))
+    columns = tuple(_column(bucket, series, state, first, last) for bucket in series.buckets(first, last, count))
     smooth: tuple[tuple[float, float], ...] = ()
     if state.half_life and state.is_smooth:
         smooth = tuple((_key(series, x, state.axis), y) for x, y in series.smoothed(first, last, count, state.half_life))
     return Trace(columns=columns, smooth=smooth, colour=line.colour, dash=line.dash, letter=line.letter)
 
 
-def _column(bucket: Bucket, series: Series, state: ChartState) -> Column:
-    x = _key(series, (bucket.first_x + bucket.last_x) / 2, state.axis)
+def _column(bucket: Bucket, series: Series, state: ChartState, first: float, last: float) -> Column:
+    """A bucket in the middle of that part of it that is in sight."""
+    x = _key(series, (max(bucket.first_x, first) + min(bucket.last_x, last)) / 2, state.axis)
     if not state.is_log:
         return Column(x, bucket.min, bucket.max, bucket.num_non_finite)
     num_crosses = bucket.num_non_finite + bucket.num_not_positive
