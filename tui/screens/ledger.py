@@ -23,6 +23,7 @@ from ledger.proofs import prove
 from ledger.record import BlobRef
 from tui.feed.feed import Feed
 from tui.feed.frame import Frame
+from tui.keymap import Keymap
 from tui.messages import SeekAsked
 from tui.screens.blob_text import BlobText
 from tui.screens.kd_screen import KdScreen
@@ -58,9 +59,15 @@ class LedgerScreen(KdScreen):
     LedgerScreen.-one-record #records { display: none; }
     """
 
+    def __init__(self, feed: Feed, keymap: Keymap) -> None:
+        super().__init__(feed, keymap)
+        self._records = _Records(feed)
+        self._complaint = ""
+        self._wanted: int | None = None
+        """A record that is to be chosen once it is there."""
+
     def compose_body(self) -> ComposeResult:
         yield FilterLine(placeholder="words, or e.g. type:training.* and e.grad_norm>10 and not stage:export")
-        self._records = _Records(self.feed)
         with Horizontal():
             with Vertical(id="records"):
                 yield _Line((_HEAD_COLUMNS, "muted"), background="panel")
@@ -69,8 +76,6 @@ class LedgerScreen(KdScreen):
         yield _Line(("", "muted"))
 
     def on_mount(self) -> None:
-        self._complaint = ""
-        self._wanted: int | None = None
         lines = self.query_one("#lines", VirtualLines)
         lines.is_following = True
         lines.focus()

@@ -13,7 +13,9 @@ from kd.run import states
 from kd.views.run_summary import run_row, run_state_word
 from kd.views.run_view import RunView
 from kd.views.safe_text import SafeText, safe_text
+from tui.feed.feed import Feed
 from tui.feed.frame import Frame
+from tui.keymap import Keymap
 from tui.messages import RunAsked
 from tui.screens.kd_screen import KdScreen
 from tui.themes import UNICODE, glyphs_of, palette_of
@@ -32,7 +34,7 @@ _COLUMNS = (
     Column("state", 13),
     Column("progress", 13, rank=1),
     Column("verdict", 15, rank=2),
-    Column("last record", 12, is_right=True, rank=3),
+    Column("last record", 16, is_right=True, rank=3),
     Column("records", 9, is_right=True, rank=4),
     Column("lasted", 12, is_right=True, rank=5),
 )
@@ -53,15 +55,19 @@ class RunsScreen(KdScreen):
     footer = ("open", "mark", "sort", "filter", "pause", "resume", "cancel", "command_line", "help", "leave")
     DEFAULT_CSS: ClassVar[str] = "RunsScreen RowList { height: 1fr; }"
 
+    def __init__(self, feed: Feed, keymap: Keymap) -> None:
+        super().__init__(feed, keymap)
+        self._sort = 0
+        self._words: tuple[str, ...] = ()
+        self._views: tuple[RunView, ...] = ()
+        """Those that are shown, in order."""
+
     def compose_body(self) -> ComposeResult:
         yield FilterLine(placeholder="words that a run's row must hold, e.g. paused or verdict:rejected")
         yield RowList()
         yield _NextStep()
 
     def on_mount(self) -> None:
-        self._sort = 0
-        self._words: tuple[str, ...] = ()
-        self._views: tuple[RunView, ...] = ()
         self.query_one(RowList).focus()
         super().on_mount()
 

@@ -28,7 +28,7 @@ class AlertBar(Widget):
     def show(self, *, damage: str | None = None, alerts: Sequence[Alert] = ()) -> None:
         """Say what is wrong; `alerts` in the order in which they came up."""
         if damage is not None:
-            self._say(((f" ! {safe_text(damage)} ", "bold background"),), "bad")
+            self._say(((f" ! DAMAGED, see: kd ledger fsck. {safe_text(damage)} ", "bold background"),), "bad")
         elif alerts:
             first = max(alerts, key=lambda alert: (alert.severity == "error", alert.position))
             place = f" (@{first.position:,})" if first.position >= 0 else ""

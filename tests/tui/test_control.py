@@ -1,0 +1,165 @@
+"""Control: what is shown is what is appended, once, with its actor and reason, and the owner's answer is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button, Input
+
+from kd.events import REGISTRY
+from kd.run import commands
+from kd.run.machine import RUN
+from kd.run.steering import Steering
+from ledger import claim, open_ledger
+from ledger.handle import Live
+from ledger.record import Record
+from tests.tui.ledgers import ALPHA, GAMMA, make_ledger
+from tests.tui.pilots import ACTOR, make_app, text_of, wait_for
+from tui.app import KdApp
+from tui.feed.actions import Request
+from tui.screens.control import LaunchDialog, RequestDialog
+from tui.widgets.dialog_parts import Choice
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """Three runs that nobody owns."""
+    make_ledger(tmp_path / "ledger").close()
+    return tmp_path / "ledger"
+
+
+@contextmanager
+def owner(ledger: Path, run: str) -> Iterator[None]:
+    """Someone who owns `run` and answers requests until the block ends."""
+    is_over = threading.Event()
+    with open_ledger(ledger, registry=REGISTRY) as store, claim(store, run, "owner@host") as ownership:
+        live = Live(store, f"run/{run}", RUN, guards=(ownership.guard,))
+        live.handle(commands.StartRun())
+        steering = Steering(live, lambda: False)
+
+        def answer() -> None:
+            while not is_over.wait(0.02):
+                steering.wish()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+
+def _records(ledger: Path, name: str) -> list[Record]:
+    with open_ledger(ledger, registry=REGISTRY, write=False) as store:
+        return list(store.scan(names=name))
+
+
+async def _ask(app: KdApp, pilot: Pilot[int], key: str, run: str) -> RequestDialog:
+    await wait_for(pilot, lambda: app.is_settled and run in app.feed.frame.runs)
+    app.feed.open_run(run)
+    await wait_for(pilot, lambda: app.feed.frame.run == run)
+    await pilot.press("2" if app._kd_screens.get(2) else "4", key)
+    await wait_for(pilot, lambda: isinstance(app.screen, RequestDialog))
+    dialog = app.screen
+    assert isinstance(dialog, RequestDialog)
+    return dialog
+
+
+async def test_a_pause_is_previewed_appended_and_accepted(ledger: Path) -> None:
+    """The record has the previewed type, actor, cause and payload; the answer's position and delay are told."""
+    with owner(ledger, ALPHA):
+        app = make_app(ledger, write=True)
+        async with app.run_test(size=(140, 40)) as pilot:
+            dialog = await _ask(app, pilot, "P", ALPHA)
+            assert dialog.query_one("#do", Button).disabled
+            await pilot.press(*"odd loss")
+            await wait_for(pilot, lambda: "run.pause_requested/1" in text_of(app) and ACTOR in text_of(app))
+            seen = app.feed.frame.position
+            dialog.query_one("#do", Button).press()
+            await wait_for(pilot, lambda: "ACCEPTED after" in text_of(app))
+            await pilot.press("escape")
+            await wait_for(pilot, lambda: "ACCEPTED" in text_of(app).splitlines()[0])
+    (asked,) = [record for record in _records(ledger, "run.pause_requested") if record.stream == f"run/{ALPHA}"]
+    assert (asked.meta.actor, asked.meta.cause) == (ACTOR, seen)
+    assert json.loads(asked.line)["e"] == {"is_now": False, "reason": "odd loss"}
+    assert asked.key is not None
+    assert asked.key.startswith("tui:")
+
+
+async def test_a_cancel_wants_the_run_s_name(ledger: Path) -> None:
+    """Without the whole id nothing can be appended; a run that nobody owns is cancelled at once."""
+    app = make_app(ledger, write=True)
+    async with app.run_test(size=(140, 40)) as pilot:
+        dialog = await _ask(app, pilot, "X", ALPHA)
+        dialog.query_one("#reason", Input).value = "enough"
+        await wait_for(pilot, lambda: "the run's name is needed" in text_of(app))
+        assert dialog.query_one("#do", Button).disabled
+        dialog.query_one("#name", Input).value = ALPHA
+        dialog.query_one(Choice).action_change()
+        await wait_for(pilot, lambda: not dialog.query_one("#do", Button).disabled)
+        dialog.query_one("#do", Button).press()
+        await wait_for(pilot, lambda: "ACCEPTED" in text_of(app))
+    assert len(_records(ledger, "run.cancelled")) == 1
+
+
+async def test_what_cannot_be_asked_is_told_in_the_command_s_own_words(ledger: Path) -> None:
+    """Pausing a run that nobody works on appends nothing, and says how to go on."""
+    app = make_app(ledger, write=True)
+    async with app.run_test(size=(140, 40)) as pilot:
+        end = len(_records(ledger, "*"))
+        dialog = await _ask(app, pilot, "P", ALPHA)
+        dialog.query_one("#reason", Input).value = "lunch"
+        await wait_for(pilot, lambda: not dialog.query_one("#do", Button).disabled)
+        dialog.query_one("#do", Button).press()
+        await wait_for(pilot, lambda: f"kd resume {ALPHA}" in text_of(app) and "nobody works on it" in text_of(app))
+        assert len(_records(ledger, "*")) == end
+
+
+async def test_a_run_at_its_end_cannot_be_resumed(ledger: Path) -> None:
+    """Resuming starts `kd resume` and tells what it printed."""
+    app = make_app(ledger, write=True)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        assert app.screen.chosen_run == GAMMA
+        await pilot.press("R")
+        await wait_for(pilot, lambda: isinstance(app.screen, LaunchDialog) and "resume" in text_of(app))
+        app.screen.query_one("#do", Button).press()
+        await wait_for(pilot, lambda: "start a new run" in " ".join(text_of(app).split()))
+
+
+async def test_without_write_no_dialog_opens(ledger: Path) -> None:
+    """Keys that steer say what is missing."""
+    app = make_app(ledger)
+    async with app.run_test(size=(140, 40), notifications=True) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        await pilot.press("P")
+        await wait_for(pilot, lambda: "--write" in text_of(app))
+        assert app.feed.actions is None
+
+
+async def test_in_the_past_nothing_is_asked(ledger: Path) -> None:
+    """A held view steers nothing; the way to the present is named."""
+    app = make_app(ledger, write=True)
+    async with app.run_test(size=(140, 40), notifications=True) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        await app.run_command("at 20")
+        await wait_for(pilot, lambda: not app.feed.frame.is_live)
+        await pilot.press("P")
+        await wait_for(pilot, lambda: "You are looking at @20: L for live." in text_of(app))
+
+
+def test_a_key_makes_two_presses_one_record(ledger: Path) -> None:
+    """The same request sent again is the request that is there."""
+    request = Request(kind="cancel", run=ALPHA, reason="enough", is_now=False, actor=ACTOR, seen=5, key="tui:1")
+    with open_ledger(ledger, registry=REGISTRY) as store:
+        first = store.append(f"run/{ALPHA}", [request.event()], key=request.key)
+        again = store.append(f"run/{ALPHA}", [request.event()], key=request.key)
+    assert again.is_duplicate
+    assert again.first == first.first
