@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
+
+from textual.screen import Screen
 
 from tui.feed.actions import describe_state
 from tui.feed.feed import Feed
@@ -103,7 +106,7 @@ class KdApp(OrdersApp, inherit_bindings=False):
     @property
     def is_settled(self) -> bool:
         """What was asked for at the start is on screen, or cannot be."""
-        frame, screen = self.feed.frame, self.screen
+        frame, screen = self.feed.frame, self._top()
         if self.failure is not None or frame.damage is not None:
             return True
         is_ready = frame.ledger == "missing" or (frame.ledger == "open" and not frame.is_catching_up)
@@ -171,15 +174,24 @@ class KdApp(OrdersApp, inherit_bindings=False):
         self.notify(message.sentence, severity="error", timeout=3600, markup=False)
 
     def _hand_on(self) -> None:
-        if isinstance(self.screen, KdScreen | BlobText):
-            self.screen.more_is_here()
+        top = self._top()
+        if isinstance(top, KdScreen | BlobText):
+            top.more_is_here()
+
+    def _top(self) -> Screen[Any] | None:
+        """The screen that has the keys; None before the first and after the last."""
+        stack = self.screen_stack
+        return stack[-1] if stack else None
 
     def _draw(self) -> None:
+        """Draw the newest frame on the screen that is seen, be it behind a dialog."""
         self._drawn, self._is_drawing_later = time.monotonic(), False
         frame = self.feed.take()
-        if frame.ledger == "missing":
+        top = self._top()
+        if frame.ledger == "missing" and isinstance(top, KdScreen):
             self.show_screen(_FIRST_RUN_SCREEN)
-        elif frame.ledger == "open" and isinstance(self.screen, FirstRunScreen):
+        elif frame.ledger == "open" and isinstance(top, FirstRunScreen):
             self.show_screen(self._first_screen)
-        if isinstance(self.screen, KdScreen):
-            self.screen.take(frame)
+        seen = next((screen for screen in reversed(self.screen_stack) if isinstance(screen, KdScreen)), None)
+        if seen is not None:
+            seen.take(frame)

@@ -24,6 +24,7 @@ from tests.tui.pilots import ACTOR, make_app, text_of, wait_for
 from tui.app import KdApp
 from tui.feed.actions import Request
 from tui.screens.control import LaunchDialog, RequestDialog
+from tui.screens.runs import RunsScreen
 from tui.widgets.dialog_parts import Choice
 
 
@@ -127,6 +128,7 @@ async def test_a_run_at_its_end_cannot_be_resumed(ledger: Path) -> None:
     app = make_app(ledger, write=True)
     async with app.run_test(size=(140, 40)) as pilot:
         await wait_for(pilot, lambda: app.is_settled)
+        assert isinstance(app.screen, RunsScreen)
         assert app.screen.chosen_run == GAMMA
         await pilot.press("R")
         await wait_for(pilot, lambda: isinstance(app.screen, LaunchDialog) and "resume" in text_of(app))

@@ -15,6 +15,7 @@ from tests.tui.ledgers import ALPHA, add_steps, make_ledger
 from tests.tui.pilots import make_app, text_of, wait_for
 from tui.screens.blob_text import BlobText
 from tui.screens.ledger import LedgerScreen
+from tui.widgets.record_pane import RecordPane
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ async def test_enter_gives_the_record_the_whole_screen_and_opens_its_blob(ledger
         await wait_for(pilot, lambda: "training.batches_planned/1" in text_of(app))
         await pilot.press("enter")
         await wait_for(pilot, lambda: app.screen.has_class("-one-record"))
-        pane = app.screen.query_one("RecordPane")
+        pane = app.screen.query_one(RecordPane)
         for index in range(60):
             pane.chosen = index
             if getattr(pane._rows[index], "target", None) is not None:
