@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 from attrs import frozen
 from textual.message import Message
 
-from ledger.errors import LedgerError
+from ledger.errors import BlobMissingError, LedgerError
+from ledger.events import LEDGER_STREAM, BlobReleased
 from ledger.record import BlobRef
 from ledger.segments import FileStore
 from tui.feed.feed import Feed
@@ -102,8 +103,19 @@ class Details:
             return Absent("There is no ledger yet.")
         try:
             return make(store)
+        except BlobMissingError as error:
+            return Absent(_why_missing(store, error.sha256))
         except (LedgerError, OSError, ValueError) as error:
             return Absent(str(error))
+
+
+def _why_missing(store: FileStore, sha256: str) -> str:
+    """What became of a blob that is not there: released by someone, or lost."""
+    for record in store.scan(streams=LEDGER_STREAM, names="ledger.blob_released"):
+        if isinstance(record.event, BlobReleased) and record.event.sha256 == sha256:
+            released = record.event
+            return f"Blob {sha256[:12]}… was released at @{record.position:,} by {released.actor} for {released.reason}."
+    return f"Blob {sha256[:12]}… is missing; kd ledger fsck says more."
 
 
 def read_blob(store: FileStore, ref: BlobRef) -> bytes:

@@ -55,9 +55,11 @@ class DataScreen(KdScreen):
         self._table: SampleTable | None = None
         self._index: SampleIndex | None = None
         self._all: tuple[SampleRow, ...] = ()
-        self.sample_rows: tuple[SampleRow, ...] = ()
+        self._rows: tuple[SampleRow, ...] = ()
         self._made_of: tuple[object, ...] = ()
         self._is_raw = False
+        self._problems: dict[str, str] = {}
+        """Why plan or samples cannot be read."""
 
     def compose_body(self) -> ComposeResult:
         yield FactLines(id="asked")
@@ -89,7 +91,8 @@ class DataScreen(KdScreen):
         self.query_one("#asked", FactLines).lines = tuple(asked_line(table, glyphs))
         heads = () if self._index is None else self._index.heads
         counts = self.query_one("#counts", FactLines)
-        counts.lines = tuple(count_lines(table, heads, glyphs))
+        problems = tuple(((f"{glyphs.failed} {what}: {said}", "bad"),) for what, said in self._problems.items())
+        counts.lines = (*problems, *count_lines(table, heads, glyphs))
         counts.display = bool(counts.lines)
         self._show_rows()
 
@@ -143,6 +146,7 @@ class DataScreen(KdScreen):
     def _gather(self, frame: Frame) -> None:
         """Rows anew, if what they are made of has changed."""
         table = self._table
+        self._problems = {}
         if table is None:
             self._all, self._index, self._made_of = (), None, ()
             return
@@ -164,16 +168,20 @@ class DataScreen(KdScreen):
             return {}
         ref = table.plan.plan
         found = self.details.get(("plan", ref), lambda store: planned_prompts(read_blob(store, ref)))
-        return {} if isinstance(found, Absent) else found
+        if isinstance(found, Absent):
+            self._problems["plan"] = safe_text(found.sentence)
+            return {}
+        return found
 
     def _samples(self, ref: BlobRef) -> SampleIndex | Absent | None:
-        return self.details.get(("samples", ref), lambda store: read_sample_index(store, ref))
+        found = self.details.get(("samples", ref), lambda store: read_sample_index(store, ref))
+        if isinstance(found, Absent):
+            self._problems["samples"] = safe_text(found.sentence)
+        return found
 
     def _show_rows(self) -> None:
-        self.sample_rows = (
-            tuple(row for row in self._all if all(word in row.searched for word in self._words)) if self._words else self._all
-        )
-        rows, glyphs = self.sample_rows, glyphs_of(self.app)
+        self._rows = tuple(row for row in self._all if all(word in row.searched for word in self._words)) if self._words else self._all
+        rows, glyphs = self._rows, glyphs_of(self.app)
         self.query_one("#samples", RowList).rows = Rows(
             columns=SAMPLE_COLUMNS,
             num_rows=len(rows),
@@ -229,7 +237,7 @@ class DataScreen(KdScreen):
 
     def _request_blocks(self, row: SampleRow) -> Iterator[Block]:
         if row.prompt is None:
-            yield Block(title="PROMPT", note=f"reading the plan{UNICODE.ellipsis}" if self._table and self._table.plan else "no plan yet")
+            yield Block(title="PROMPT", note=self._problems.get("plan", "it is not planned yet"))
         else:
             for role, content in row.prompt.messages:
                 yield Block(title=safe_text(role.upper()), lines=_lines(content))
@@ -253,7 +261,7 @@ class DataScreen(KdScreen):
 
     def _chosen(self) -> SampleRow | None:
         index = self.query_one("#samples", RowList).chosen
-        return self.sample_rows[index] if index is not None and index < len(self.sample_rows) else None
+        return self._rows[index] if index is not None and index < len(self._rows) else None
 
 
 def _lines(text: str | bytes) -> tuple[Pieces, ...]:

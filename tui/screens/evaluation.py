@@ -79,7 +79,11 @@ class EvaluationScreen(KdScreen):
         self._words: tuple[str, ...] = ()
         self._table: EvalTable | None = None
         self._metrics: tuple[MetricLine, ...] = ()
-        self.item_pairs: tuple[ItemPair, ...] = ()
+        self._all: tuple[ItemPair, ...] = ()
+        self._pairs: tuple[ItemPair, ...] = ()
+        """Those of `_all` that hold the filter's words."""
+        self._flips: Flips | None = None
+        self._made_of: tuple[object, ...] = ()
         self._sides: tuple[ArmSide, ...] = ()
 
     def compose_body(self) -> ComposeResult:
@@ -221,13 +225,16 @@ class EvaluationScreen(KdScreen):
         glyphs = glyphs_of(self.app)
         suite, arm, metric = self._subject()
         self._sides = tuple(self._both_sides(suite, arm)) if suite else ()
-        name = score_name(metric)
-        found = side_flips(self._sides, name) if has_success(name) else None
-        pairs = item_pairs(self._sides, found)
-        self.item_pairs = tuple(pair for pair in pairs if all(word in searched(pair, name) for word in self._words))
-        shown = self.item_pairs
+        made_of = (metric, self._words, *((side.name, side.table.run, side.arm, len(side.table.items)) for side in self._sides))
+        if made_of != self._made_of:
+            self._made_of = made_of
+            name = score_name(metric)
+            self._flips = side_flips(self._sides, name) if has_success(name) else None
+            self._all = item_pairs(self._sides, self._flips)
+            self._pairs = tuple(pair for pair in self._all if all(word in searched(pair, name) for word in self._words))
+        shown = self._pairs
         names = [side.name for side in reversed(self._sides)]
-        self.query_one("#flips", FactLines).lines = (headline(self._sides, metric, found, len(shown), len(pairs), glyphs),)
+        self.query_one("#flips", FactLines).lines = (headline(self._sides, metric, self._flips, len(shown), len(self._all), glyphs),)
         self.query_one("#items", RowList).rows = Rows(
             columns=item_columns(names),
             num_rows=len(shown),
@@ -311,13 +318,13 @@ class EvaluationScreen(KdScreen):
 
     def _chosen_pair(self) -> ItemPair | None:
         index = self.query_one("#items", RowList).chosen
-        return self.item_pairs[index] if index is not None and index < len(self.item_pairs) else None
+        return self._pairs[index] if index is not None and index < len(self._pairs) else None
 
     def _go_to_flip(self, step: int) -> None:
         items = self.query_one("#items", RowList)
         start = items.chosen or 0
-        order = [(start + step * number) % len(self.item_pairs) for number in range(1, len(self.item_pairs))] if self.item_pairs else []
-        found = next((index for index in order if self.item_pairs[index].change), None)
+        order = [(start + step * number) % len(self._pairs) for number in range(1, len(self._pairs))] if self._pairs else []
+        found = next((index for index in order if self._pairs[index].change), None)
         if found is None:
             self.notify("No item is better on one side and worse on the other.", markup=False)
         else:

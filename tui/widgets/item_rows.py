@@ -65,7 +65,7 @@ def item_pairs(sides: Sequence[ArmSide], found: Flips | None) -> tuple[ItemPair,
     if not sides:
         return ()
     others = {item.event.item_id: item for item in sides[0].items()} if len(sides) == BOTH else {}
-    changes = {} if found is None else {flip.item_id: flip.change for flip in found.flips}
+    changes: dict[str, Literal["better", "worse", ""]] = {} if found is None else {flip.item_id: flip.change for flip in found.flips}
     return tuple(
         ItemPair(item=item, other=others.get(item.event.item_id), change=changes.get(item.event.item_id, "")) for item in sides[-1].items()
     )
