@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from kd.views.comparison import compare_measurements
-from kd.views.eval_table import EvalTable
+from kd.views.eval_table import EvalTable, Flips
 from kd.views.item_transcript import ItemTranscript
 from kd.views.safe_text import safe_text
 from tui.feed.details import Absent, Details
