@@ -29,6 +29,7 @@ from tui.feed.actions import Launch, resume_command, start_command
 from tui.feed.feed import Feed
 from tui.keymap import Key, Keymap
 from tui.messages import RecordChosen
+from tui.pictures import screen_svg
 from tui.screens.command_line import CommandLine
 from tui.screens.control import LaunchDialog, RequestDialog
 from tui.screens.help import HelpScreen
@@ -171,6 +172,15 @@ class OrdersApp(App[int], inherit_bindings=False):
     def do_theme(self) -> None:
         names = list(PALETTES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
+
+    def do_snapshot(self) -> None:
+        out = Path(f"kd-{self._title_word() or 'screen'}-{max(self.feed.frame.position, 0)}.svg")
+        try:
+            out.write_text(screen_svg(self), encoding="utf-8")
+        except OSError as error:
+            self._warn(f"The picture could not be saved: {error}")
+        else:
+            self.notify(f"Saved: {out}", markup=False)
 
     def do_repaint(self) -> None:
         self.refresh(repaint=True, layout=True)

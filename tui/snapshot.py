@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tui.app import KdApp
+from tui.pictures import screen_svg, screen_text
 
-__all__ = ["SnapshotError", "screen_svg", "screen_text", "write_snapshot"]
+__all__ = ["SnapshotError", "write_snapshot"]
 
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
-_FONT_FACE = re.compile(r"\s*@font-face \{.*?\n\s*\}\n", re.DOTALL)
-_FONTS = "Menlo, Consolas, DejaVu Sans Mono, monospace"
 
 
 class SnapshotError(Exception):
@@ -36,6 +34,8 @@ def write_snapshot(app: KdApp, out: Path, size: tuple[int, int]) -> None:
         damage = app.feed.frame.damage or app.failure
         if damage is not None:
             failure.append(damage)
+        elif not app.is_settled:
+            failure.append(f"The ledger was not read within {_WAIT_SECONDS:.0f} s: draw a picture of fewer records with --at.")
         else:
             out.write_text(screen_text(app) if out.suffix == ".txt" else screen_svg(app), encoding="utf-8")
         app.exit(0)
@@ -43,15 +43,3 @@ def write_snapshot(app: KdApp, out: Path, size: tuple[int, int]) -> None:
     app.run(headless=True, size=size, auto_pilot=draw)
     if failure:
         raise SnapshotError(failure[0])
-
-
-def screen_svg(app: KdApp) -> str:
-    """The screen as SVG that loads nothing from elsewhere."""
-    svg = _FONT_FACE.sub("", app.export_screenshot(title="kd", simplify=True))
-    return svg.replace("Fira Code", _FONTS).replace("font-family: arial", "font-family: sans-serif")
-
-
-def screen_text(app: KdApp) -> str:
-    """The characters of the screen, without trailing spaces."""
-    lines = app.screen._compositor.render_strips()
-    return "".join(f"{''.join(segment.text for segment in line).rstrip()}\n" for line in lines)

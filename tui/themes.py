@@ -80,9 +80,9 @@ _COLOUR_BLIND = replace(
     good="#56b4e9",
     warn="#f0e442",
     bad="#e69f00",
-    held="#cc79a7",
+    held="#e0a3c6",
     paused="#f0e442",
-    series=("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#8fb8de", "#d8dee6"),
+    series=("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#e8731a", "#8fb8de", "#d8dee6"),
 )
 _ANSI = Palette(
     name="ansi",
@@ -103,6 +103,15 @@ _ANSI = Palette(
         "ansi_bright_red", "ansi_bright_cyan", "ansi_white", "ansi_default",
     ),
 )  # fmt: skip
+_ANSI_VARIABLES = {
+    "ansi-background": "ansi_black",
+    "ansi-foreground": "ansi_white",
+    "input-cursor-background": "ansi_bright_white",
+    "input-cursor-foreground": "ansi_black",
+    "input-selection-background": "ansi_bright_blue",
+    "input-selection-foreground": "ansi_black",
+}
+"""Textual's own style sheets ask for these where a theme has the terminal's colours."""
 PALETTES = {palette.name: palette for palette in (_DARK, _LIGHT, _COLOUR_BLIND, _ANSI)}
 
 
@@ -170,7 +179,7 @@ def textual_theme(palette: Palette) -> Theme:
         boost=palette.panel,
         dark=palette.is_dark,
         text_alpha=1.0,
-        variables={f"kd-{word}": getattr(palette, word) for word in words},
+        variables={f"kd-{word}": getattr(palette, word) for word in words} | (_ANSI_VARIABLES if palette.name == "ansi" else {}),
         ansi=palette.name == "ansi",
     )
 

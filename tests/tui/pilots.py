@@ -17,8 +17,8 @@ from ledger.testing import FixedClock
 from tests.views.examples import START_MS
 from tui.app import KdApp
 from tui.feed.feed import Feed
+from tui.pictures import screen_text
 from tui.settings import Settings
-from tui.snapshot import screen_text
 
 __all__ = ["ACTOR", "make_app", "text_of", "wait_for"]
 

@@ -98,6 +98,8 @@ def _read(store: FileStore, ref: BlobRef, number: int) -> BlobPage:
             data = stream.read(BLOB_PAGE_BYTES)
     except (BlobMissingError, BlobDamagedError, OSError) as error:
         return BlobPage(ref=ref, number=number, num_pages=num_pages, problem=f"{error} See: kd ledger fsck")
+    if store.redactor is not None:
+        data = store.redactor.redact(data)[0]
     return BlobPage(
         ref=ref,
         number=number,

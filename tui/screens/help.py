@@ -16,6 +16,7 @@ from tui.commands import COMMANDS, Command
 from tui.keymap import Key, Keymap
 from tui.widgets.painting import Pieces
 from tui.widgets.row_list import Column, RowList, Rows
+from tui.widgets.virtual_lines import VirtualLines
 
 __all__ = ["HelpScreen"]
 
@@ -79,7 +80,7 @@ class HelpScreen(ModalScreen[Key | Command | None]):
 
     def action_move(self, name: str) -> None:
         """Move in the list while typing."""
-        getattr(self.query_one(RowList), name)()
+        getattr(self.query_one(VirtualLines), name)()
 
     def _choose(self) -> None:
         index = self.query_one(RowList).chosen
