@@ -7,8 +7,8 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.themes import palette_of
-from tui.widgets.painting import Pieces, fitted, paint
+from tui.themes import glyphs_of, palette_of
+from tui.widgets.painting import Pieces, fitted, paint, spelled
 
 __all__ = ["FactLines"]
 
@@ -31,7 +31,12 @@ class FactLines(Widget):
         return len(self.lines)
 
     def render_line(self, y: int) -> Strip:
-        width = self.content_size.width
-        pieces = self.lines[y] if y < len(self.lines) else ()
+        width, glyphs = self.content_size.width, glyphs_of(self.app)
+        pieces = spelled(self.lines[y] if y < len(self.lines) else (), glyphs)
         background = "panel" if self.has_class("-title") else "background"
-        return paint(fitted(((" ", "text"), *pieces), width), width=width, palette=palette_of(self.app), background=background)
+        return paint(
+            fitted(((" ", "text"), *pieces), width, ellipsis=glyphs.ellipsis),
+            width=width,
+            palette=palette_of(self.app),
+            background=background,
+        )

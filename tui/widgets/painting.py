@@ -12,12 +12,20 @@ from textual.color import Color
 from textual.strip import Strip
 from textual.style import Style
 
-from tui.themes import Palette
+from tui.themes import ASCII, Glyphs, Palette
 
-__all__ = ["Pieces", "cut", "fitted", "paint", "width_of", "wrapped"]
+__all__ = ["Pieces", "cut", "fitted", "paint", "spelled", "width_of", "wrapped"]
 
 Pieces = Sequence[tuple[str, str]]
 """Texts, each with the field of `Palette` that colours it: `good`, or `bold good`, or `underline bad`; `series.2` is the third line's."""
+
+
+_SIGNS = str.maketrans({"≥": ">=", "≤": "<=", "×": "x", "−": "-", "–": "-", "…": "~", "·": "|", "▌": "|"})
+
+
+def spelled(pieces: Pieces, glyphs: Glyphs) -> Pieces:
+    """The pieces with the signs of our own sentences spelled in ASCII, where the glyphs are."""
+    return [(text.translate(_SIGNS), tone) for text, tone in pieces] if glyphs == ASCII else pieces
 
 
 def width_of(pieces: Pieces) -> int:

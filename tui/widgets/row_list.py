@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.themes import Glyphs, palette_of
-from tui.widgets.painting import Pieces, fitted, paint
+from tui.widgets.painting import Pieces, fitted, paint, spelled
 from tui.widgets.virtual_lines import VirtualLines
 
 __all__ = ["NO_ROWS", "Column", "RowList", "Rows"]
@@ -167,7 +167,7 @@ class _Source:
             return ((f"  {rows.empty}", "muted"),)
         cells = rows.cells(index)
         parts = [
-            fitted(cells[place], size, is_right=column.is_right, ellipsis=glyphs.ellipsis)
+            fitted(spelled(cells[place], glyphs), size, is_right=column.is_right, ellipsis=glyphs.ellipsis)
             for place, column, size in _laid_out(rows.columns, _room(width))
         ]
         return _joined(parts, f"{glyphs.chosen} " if index == self._list.lines.chosen else _GAP)

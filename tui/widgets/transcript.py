@@ -8,8 +8,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.themes import palette_of
-from tui.widgets.painting import Pieces, paint, wrapped
+from tui.themes import Glyphs, glyphs_of, palette_of
+from tui.widgets.painting import Pieces, paint, spelled, wrapped
 
 __all__ = ["EMPTY_TEXT", "Block", "ReadingText", "Transcript"]
 
@@ -99,13 +99,14 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         for number, block in enumerate(self.text.blocks):
             if number:
                 self._lines.append(())
-            self._lines += _laid_out(block, width)
+            self._lines += _laid_out(block, width, glyphs_of(self.app))
         self.virtual_size = Size(0, len(self._lines))
 
 
-def _laid_out(block: Block, width: int) -> list[Pieces]:
-    lead = f" {block.bar} " if block.bar else " "
-    title = wrapped(((block.title, f"bold {block.tone}"), (f"  {block.note}" if block.note else "", "muted")), width - 1)
+def _laid_out(block: Block, width: int, glyphs: Glyphs) -> list[Pieces]:
+    ((lead, _),) = spelled(((f" {block.bar} " if block.bar else " ", block.tone),), glyphs)
+    head = ((block.title, f"bold {block.tone}"), (f"  {block.note}" if block.note else "", "muted"))
+    title = wrapped(spelled(head, glyphs), width - 1)
     lines: list[Pieces] = [((" ", "muted"), *line) for line in title]
     for text in block.lines:
         lines += [((lead, block.tone), *line) for line in wrapped(text, width - len(lead))]
