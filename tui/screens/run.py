@@ -13,7 +13,6 @@ from textual.widget import Widget
 from kd.views.alerts import Alert, live_alerts
 from kd.views.safe_text import safe_text
 from tui.feed.frame import Frame
-from tui.messages import RecordChosen
 from tui.screens.scrubbing import ScrubbingScreen
 from tui.themes import Glyphs, glyphs_of
 from tui.widgets.chart import Chart
@@ -118,13 +117,6 @@ class RunScreen(ScrubbingScreen):
         self.do_zoom()
         return True
 
-    def do_origin(self) -> bool:
-        position = self.link_position()
-        if position is None:
-            return False
-        self.post_message(RecordChosen(position))
-        return True
-
     def _arrange(self) -> None:
         """Give the charts that fit their places in the grid."""
         panes, grid, figures = self.query_one("#panes"), self.query_one("#charts", Grid), self.query_one(MetricTable)
@@ -153,11 +145,11 @@ class _Layout:
     @classmethod
     def of(cls, width: int, height: int, num_charts: int) -> _Layout:
         """As many charts as fit, the first ones wider where the last row would stay empty."""
-        num_columns = max(min(width // _MIN_CHART_WIDTH, 4), 1)
+        num_columns = max(min(width // _MIN_CHART_WIDTH, 4, num_charts), 1)
         num_rows = max(min(height // _MIN_CHART_HEIGHT, -(-num_charts // num_columns)), 1)
         if num_charts >= 5 and num_columns == 1 and num_rows >= 2 and width >= 48:
             return cls(6, 2, (3, 3, 2, 2, 2))
-        if num_columns == 1 and num_rows >= 2 and width >= 40:
+        if num_columns == 1 and num_rows >= 2 and width >= 40 and num_charts > 1:
             num_columns = 2
         while num_rows > 1 and (num_rows - 1) * num_columns >= num_charts:
             num_rows -= 1
@@ -172,8 +164,6 @@ class _Layout:
 def _alert_line(frame: Frame, glyphs: Glyphs) -> Pieces:
     """The newest error, else the newest warning, and how many there are."""
     view, state = frame.run_view, frame.alerts
-    if frame.damage is not None:
-        return ((f"{glyphs.failed} {safe_text(frame.damage)}", "bold bad"),)
     if view is None or state is None:
         return ()
     present = live_alerts(state, now_ms=frame.now_ms, is_owned=view.id in frame.owned)

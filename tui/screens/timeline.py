@@ -116,7 +116,7 @@ class TimelineScreen(ScrubbingScreen):
 
     def link_position(self) -> int | None:
         changes = self.query_one(StateDiff)
-        return changes.position if changes.has_focus else None
+        return changes.position if changes.lines.has_focus else None
 
     def play_changed(self, frame: Frame) -> None:
         self.redraw()
@@ -126,7 +126,9 @@ class TimelineScreen(ScrubbingScreen):
         self.seek(message.position)
 
     def on_row_list_opened(self, message: StateDiff.Opened) -> None:
-        self.do_origin()
+        position = self.query_one(StateDiff).position
+        if position is not None:
+            self.post_message(RecordChosen(position))
 
     def on_detail_ready(self, message: DetailReady) -> None:
         self._show_changes(self.feed.frame)
@@ -152,13 +154,6 @@ class TimelineScreen(ScrubbingScreen):
     def do_axis(self) -> None:
         self.query_one(ScrubBar).do_axis()
 
-    def do_origin(self) -> bool:
-        position = self.link_position()
-        if position is None:
-            return False
-        self.post_message(RecordChosen(position))
-        return True
-
     def _moment(self, frame: Frame, glyphs: Glyphs) -> Iterator[tuple[str, str]]:
         """Pins, speed, and what happened last."""
         for name, moment in zip("AB", self._pins):
@@ -169,7 +164,8 @@ class TimelineScreen(ScrubbingScreen):
             yield "   ", "text"
         if frame.timeline is None or not len(frame.timeline.rows):
             return
-        since_ms = frame.now_ms - frame.timeline.rows.key_at(0, "time_ms")
+        rows = frame.timeline.rows
+        since_ms = rows.key_at(len(rows) - 1, "time_ms") - rows.key_at(0, "time_ms")
         yield f"{span(since_ms / 1000)} after the first record", "muted"
         marker = frame.timeline.marker_before(frame.position + 1)
         if marker is not None:
