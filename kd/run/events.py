@@ -133,6 +133,10 @@ class ProcessSampled:
     """Processor time per wall time since the last sample; 2.0 is two busy cores."""
     rss_bytes: int
     num_children: int = field(default=0)
+    gpu_fraction: float | None = field(default=None)
+    """Share of time in which the machine's graphics processors worked, on average; None where there is none to ask."""
+    gpu_bytes: int | None = field(default=None)
+    """Memory in use on them, by all processes."""
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import psutil
 
 from kd.run.events import ProcessSampled
+from kd.run.gpu_use import GpuReader, nvml
 from ledger.errors import LedgerError
 
 __all__ = ["sampling"]
@@ -40,6 +41,7 @@ def sampling(record: Callable[[ProcessSampled], None], *, every_seconds: float =
 class _Sampler:
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._gpu = GpuReader(nvml())
         self._cpu_seconds, _, _ = self._read()
         self._at = time.monotonic()
 
@@ -49,7 +51,14 @@ class _Sampler:
         # a child that ended takes its time along, so the difference can be negative
         used = max(0.0, cpu_seconds - self._cpu_seconds) / max(now - self._at, 1e-9)
         self._cpu_seconds, self._at = cpu_seconds, now
-        return ProcessSampled(cpu_fraction=round(used, 3), rss_bytes=rss_bytes, num_children=num_children)
+        gpu = self._gpu.read()
+        return ProcessSampled(
+            cpu_fraction=round(used, 3),
+            rss_bytes=rss_bytes,
+            num_children=num_children,
+            gpu_fraction=None if gpu is None else round(gpu.fraction, 3),
+            gpu_bytes=None if gpu is None else gpu.num_bytes,
+        )
 
     def _read(self) -> tuple[float, int, int]:
         cpu_seconds, rss_bytes, num_children = 0.0, 0, -1

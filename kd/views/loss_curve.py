@@ -34,6 +34,8 @@ _FACTS: Mapping[str, tuple[Group, str]] = {
     "peak_bytes": ("memory", "bytes"),
     "rss_bytes": ("memory", "bytes"),
     "cpu_fraction": ("processor", "cores"),
+    "gpu_fraction": ("processor", "share"),
+    "gpu_bytes": ("memory", "bytes"),
     "replies": ("teacher", ""),
     "reply_seconds": ("teacher", "s"),
     "teacher_tokens": ("teacher", "tokens"),
@@ -160,6 +162,10 @@ def _with_validation(state: MetricCurves, record: Record, event: ValidationCompl
 
 def _with_sample(state: MetricCurves, record: Record, event: ProcessSampled) -> MetricCurves:
     values = {"rss_bytes": float(event.rss_bytes), "cpu_fraction": event.cpu_fraction}
+    if event.gpu_fraction is not None:
+        values["gpu_fraction"] = event.gpu_fraction
+    if event.gpu_bytes is not None:
+        values["gpu_bytes"] = float(event.gpu_bytes)
     return _with_others(state, record.position, float(record.time_ms), values)
 
 
