@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kd.views.run_summary import summarise
+from kd.views.run_view import view_runs
 from ledger.record import Cursor
 from ledger.segments import FileStore
 from ledger.testing import FixedClock
@@ -119,3 +121,14 @@ def test_keyframes_thin_out_and_never_lie_behind_the_position_asked_for() -> Non
             frames.keep(position, position)
         assert len(frames) <= 8
         assert all(frames.before(at) <= at for at in range(position))
+
+
+def test_runs_read_as_the_command_line_reads_them(store: FileStore) -> None:
+    """Whatever the chunks, a run's view is that of `kd show`, but for what training remembers of single steps."""
+    for chunk in (1, 3, 1000):
+        runs = AllRuns(Summary(cursor=Cursor.genesis(store.origin)))
+        records = list(store.scan())
+        for start in range(0, len(records), chunk):
+            runs.extend(records[start : start + chunk])
+        for run, plain in view_runs(records).items():
+            assert summarise(runs.summary().runs[run], is_owned=False) == summarise(plain, is_owned=False)

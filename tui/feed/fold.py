@@ -11,6 +11,7 @@ from typing import Any
 from attrs import evolve as replace
 from attrs import field, frozen
 
+from kd.training.states import Sealing, Training, Validating
 from kd.views.alerts import apply_to_alerts, initial_alerts
 from kd.views.dataset_sample import apply_to_samples, initial_samples
 from kd.views.eval_table import apply_to_eval_table, initial_eval_table
@@ -26,6 +27,7 @@ __all__ = ["RUN_VIEWS", "AllRuns", "OpenRun", "Opened", "Summary", "batch_start"
 
 Apply = Callable[[Any, Record], Any]
 
+_STEP = "training.step_completed"
 RUN_VIEWS: Mapping[str, tuple[Callable[[str], Any], Apply]] = {
     "curves": (initial_curves, apply_to_curves),
     "timeline": (initial_timeline, apply_to_timeline),
@@ -73,16 +75,26 @@ class AllRuns:
     def extend(self, records: Iterable[Record]) -> None:
         """Fold whole batches that follow."""
         runs, last = self._runs, None
+        steps: dict[str, Record] = {}
+        num_steps: dict[str, int] = {}
         for record in records:
             last = record
             stream = record.stream
             if stream.startswith("run/"):
                 run = stream.split("/", 2)[1]
-                runs[run] = evolve_view(runs.get(run) or RunView(id=run), record)
+                if record.name == _STEP and run in runs:
+                    num_steps[run] = num_steps.get(run, 0) + 1
+                    steps[run] = record
+                    continue
+                if run in steps:
+                    runs[run] = _with_steps(runs[run], steps.pop(run), num_steps.pop(run))
+                runs[run] = _light(evolve_view(runs.get(run) or RunView(id=run), record))
             elif stream.startswith(OWNER_STREAMS):
                 self._take_owner(record.event)
             elif stream == LEDGER_STREAM and isinstance(record.event, TreeHeadSigned):
                 self._head_size = record.event.size
+        for run, record in steps.items():
+            runs[run] = _with_steps(runs[run], record, num_steps[run])
         if last is not None:
             self._summary = replace(self._summary, cursor=last.cursor, time_ms=last.time_ms)
 
@@ -105,6 +117,21 @@ class AllRuns:
             self._owners[event.run] = f"pid {event.pid} on {event.host}"
         elif isinstance(event, OwnerReleased):
             self._owners.pop(event.run, None)
+
+
+def _with_steps(view: RunView, last: Record, num_steps: int) -> RunView:
+    """The view after `num_steps` steps in a row: the state behind them is told by the last."""
+    after = _light(evolve_view(view, last))
+    return after if num_steps == 1 else replace(after, num_records=view.num_records + num_steps)
+
+
+def _light(view: RunView) -> RunView:
+    """The view without what training remembers of single steps, which nobody looks at and every kept state would carry along."""
+    state = view.stages.get("training")
+    if not isinstance(state, Training | Validating | Sealing) or not (state.course.records or state.course.grad_norms):
+        return view
+    state = replace(state, course=replace(state.course, records=(), grad_norms=()))
+    return replace(view, stages={**view.stages, "training": state})
 
 
 class OpenRun:
