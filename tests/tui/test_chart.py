@@ -12,7 +12,8 @@ from textual.app import App, ComposeResult
 from kd.views.series import SeriesTable
 from tests.tui.pilots import wait_for
 from tui.themes import ASCII, PALETTES, UNICODE, textual_theme
-from tui.widgets.chart import Chart, ChartState, Line
+from tui.widgets.chart import Chart
+from tui.widgets.chart_state import ChartState, Line, plot_of
 from tui.widgets.plot import Plot, Trace, draw_plot, num_columns
 from tui.widgets.plot_scale import Column
 from tui.widgets.raster import Dots, Raster
@@ -59,7 +60,7 @@ def test_a_one_step_spike_is_drawn_at_every_zoom(width: int, zoom: int) -> None:
     points = table(30_000, lambda step: 9.0 if step == 12_345 else 1.0)
     reach = 30_000 / 2**zoom / 2
     window = (max(12_345 - reach, 1), min(12_345 + reach, 30_000))
-    plot = Chart(chart(points, window=window)).plot_for(width, is_focused=False)
+    plot = plot_of(chart(points, window=window), width)
     above = text_of(plot, width)[1][1:-1].strip(" 9")
     assert above, f"no spike between {window}"
 
@@ -69,20 +70,20 @@ def test_a_picture_has_exactly_its_size() -> None:
     points = table(300, lambda step: math.sin(step / 20))
     for width, height in ((8, 3), (25, 4), (26, 9), (61, 13), (200, 50)):
         for is_ascii in (False, True):
-            lines = text_of(Chart(chart(points)).plot_for(width, is_focused=True), width, height, is_ascii=is_ascii)
+            lines = text_of(plot_of(chart(points), width, is_focused=True), width, height, is_ascii=is_ascii)
             assert [len(line) for line in lines] == [width] * height
 
 
 def test_ascii_pictures_hold_ascii_alone() -> None:
     """Without Unicode no braille, no box and no other sign is drawn, but for the dash of a missing number."""
     points = table(300, lambda step: math.nan if step == 9 else float(step))
-    lines = text_of(Chart(chart(points)).plot_for(60, is_focused=False), is_ascii=True)
+    lines = text_of(plot_of(chart(points), 60), is_ascii=True)
     assert all(line.isascii() for line in lines)
 
 
 def test_what_is_no_number_is_a_cross_and_counted() -> None:
     """A step whose loss is not finite is a cross on the lower edge, counted in the title."""
-    lines = text_of(Chart(chart(table(100, lambda step: math.inf if step == 50 else 1.0))).plot_for(60, is_focused=False))
+    lines = text_of(plot_of(chart(table(100, lambda step: math.inf if step == 50 else 1.0)), 60))
     assert "✗1" in lines[0]
     assert "✗" in lines[-2]
 
@@ -90,7 +91,7 @@ def test_what_is_no_number_is_a_cross_and_counted() -> None:
 def test_a_log_axis_marks_what_has_no_logarithm() -> None:
     """On a log axis values at or below 0 are crosses too, and the axis ends at the smallest positive one."""
     points = table(60, lambda step: -1.0 if step == 30 else 10.0 ** (step % 3))
-    lines = text_of(Chart(chart(points, is_log=True)).plot_for(60, is_focused=False))
+    lines = text_of(plot_of(chart(points, is_log=True), 60))
     assert "✗1" in lines[0]
     assert "log" in lines[0]
     assert lines[1][1:8].strip() == "100"
@@ -145,7 +146,7 @@ def test_several_lines_end_in_their_letters() -> None:
     lines = tuple(
         Line(series=one.series("loss"), letter=letter, name=name) for one, letter, name in ((points, "A", "first"), (others, "B", "other"))
     )
-    picture = text_of(Chart(ChartState(title="both", lines=lines)).plot_for(60, is_focused=False))
+    picture = text_of(plot_of(ChartState(title="both", lines=lines), 60))
     assert "A first B other" in picture[0]
     assert any(line[-2] == "A" for line in picture[1:-1])
     assert any(line[-2] == "B" for line in picture[1:-1])
@@ -153,13 +154,13 @@ def test_several_lines_end_in_their_letters() -> None:
 
 def test_an_empty_chart_says_why() -> None:
     """Where nothing was recorded the picture holds the reason, in words."""
-    lines = text_of(Chart(ChartState(title="validation", empty="no validation was configured")).plot_for(60, is_focused=False))
+    lines = text_of(plot_of(ChartState(title="validation", empty="no validation was configured"), 60))
     assert any("no validation was configured" in line for line in lines)
 
 
 def test_markers_stand_on_the_axis() -> None:
     """Checkpoints are signs on the lower frame, at their step."""
-    lines = text_of(Chart(chart(table(100, float), markers=(50.0,))).plot_for(60, is_focused=False))
+    lines = text_of(plot_of(chart(table(100, float), markers=(50.0,)), 60))
     inner = lines[-1][8:-1]
     assert abs(inner.index("◆") - len(inner) / 2) <= 1
 

@@ -13,7 +13,7 @@ from ledger.segments import FileStore
 from tui.feed.details import Details
 from tui.feed.frame import Frame
 
-__all__ = ["OtherRuns", "RunFold", "fold_run", "plan_of"]
+__all__ = ["OtherRuns", "RunFold", "fold_run", "plan_of", "points_between"]
 
 
 @frozen(kw_only=True)
@@ -33,6 +33,14 @@ def fold_run(store: FileStore, run: str, stop: int, *, before: RunFold | None = 
     for record in store.scan(start=before.stop, stop=stop, streams=f"run/{run}*"):
         facts, curves = apply_to_facts(facts, record), apply_to_curves(curves, record)
     return RunFold(stop=stop, facts=facts, curves=curves)
+
+
+def points_between(store: FileStore, run: str, first: int, last: int) -> MetricCurves:
+    """The curves of a few thousand records alone, each point by itself."""
+    curves = initial_curves(run)
+    for record in store.scan(start=first, stop=last + 1, streams=f"run/{run}*"):
+        curves = apply_to_curves(curves, record)
+    return curves
 
 
 def plan_of(store: FileStore, run: str, stop: int) -> RunFacts:

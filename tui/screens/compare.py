@@ -22,7 +22,8 @@ from tui.keymap import Keymap
 from tui.messages import DetailReady, RunAsked
 from tui.screens.kd_screen import KdScreen
 from tui.themes import Glyphs, glyphs_of
-from tui.widgets.chart import Chart, ChartState, Line
+from tui.widgets.chart import Chart
+from tui.widgets.chart_state import ChartState, Line
 from tui.widgets.fact_lines import FactLines
 from tui.widgets.figures import short, span
 from tui.widgets.painting import Pieces

@@ -12,13 +12,19 @@ from textual.widget import Widget
 
 from kd.views.alerts import Alert, live_alerts
 from kd.views.safe_text import safe_text
+from tui.feed.details import Absent, Details
+from tui.feed.feed import Feed
 from tui.feed.frame import Frame
+from tui.feed.run_folds import points_between
+from tui.keymap import Keymap
+from tui.messages import DetailReady
 from tui.screens.scrubbing import ScrubbingScreen
 from tui.themes import Glyphs, glyphs_of
 from tui.widgets.chart import Chart
 from tui.widgets.fact_lines import FactLines
 from tui.widgets.metric_table import MetricTable
 from tui.widgets.painting import Pieces
+from tui.widgets.plot import num_columns
 from tui.widgets.run_charts import charts_of
 from tui.widgets.run_figures import figures_of, progress_pieces
 from tui.widgets.stage_strip import StageStrip, run_state
@@ -47,6 +53,10 @@ class RunScreen(ScrubbingScreen):
     RunScreen.-narrow #figures { width: 26; padding: 0 0 0 1; }
     """
 
+    def __init__(self, feed: Feed, keymap: Keymap) -> None:
+        super().__init__(feed, keymap)
+        self.details = Details(feed, self.post_message)
+
     def compose_body(self) -> ComposeResult:
         yield StageStrip()
         yield FactLines(id="progress")
@@ -66,6 +76,9 @@ class RunScreen(ScrubbingScreen):
         self.query_one(MetricTable).focus()
         super().on_mount()
 
+    def on_unmount(self) -> None:
+        self.details.stop()
+
     def show(self, frame: Frame) -> None:
         view, glyphs = frame.run_view, glyphs_of(self.app)
         strip = self.query_one(StageStrip)
@@ -84,6 +97,27 @@ class RunScreen(ScrubbingScreen):
             self._num_charts = len(states)
             self._arrange()
 
+    def on_chart_zoomed(self, message: Chart.Zoomed) -> None:
+        self._refine(message.chart)
+
+    def on_detail_ready(self, message: DetailReady) -> None:
+        for chart in self._charts:
+            self._refine(chart)
+
+    def _refine(self, chart: Chart) -> None:
+        """Have a zoomed chart draw single points where its series keeps summaries."""
+        window, run = chart.state.window, self.feed.frame.run
+        if window is None or run is None or not chart.state.lines:
+            return
+        series = chart.state.lines[0].series
+        place = series.raw_positions(*window, num_columns(chart.size.width))
+        if place is None or chart.state.lines[0].fine is not None:
+            return
+        first, last = place
+        points = self.details.get(("points", run, first, last), lambda store: points_between(store, run, first, last))
+        if points is not None and not isinstance(points, Absent):
+            chart.refine(window, points)
+
     def header_facts(self, frame: Frame) -> str:
         view = frame.run_view
         if view is None:
@@ -98,7 +132,7 @@ class RunScreen(ScrubbingScreen):
 
     @property
     def is_settled(self) -> bool:
-        return super().is_settled and all(chart.is_settled for chart in self._charts)
+        return super().is_settled and self.details.is_idle and all(chart.is_settled for chart in self._charts)
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width < 100, "-narrow")

@@ -171,8 +171,8 @@ class TimelineScreen(ScrubbingScreen):
         if marker is not None:
             name, tone, _ = MARKERS[marker.kind]
             yield f"   {getattr(glyphs, name)} ", tone
+            yield f"@{marker.position:,} ", "accent"
             yield safe_text(marker.text, max_cells=200), "text"
-            yield f" @{marker.position:,}", "accent"
 
     def _show_changes(self, frame: Frame) -> None:
         here = _moment_of(frame)

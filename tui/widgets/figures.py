@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["exact", "num_bytes", "short", "span"]
+__all__ = ["exact", "forecast", "num_bytes", "short", "span"]
 
 
 def short(value: float | None, *, digits: int = 4, is_trimmed: bool = False) -> str:
@@ -39,6 +39,14 @@ def num_bytes(value: float | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def forecast(seconds: float, low: float | None, high: float | None) -> tuple[str, str]:
+    """A time left in its largest unit, and its range in the same unit: 14 min, (11–19)."""
+    size, unit = next(((size, unit) for size, unit in ((86400, "d"), (3600, "h"), (60, "min")) if seconds >= 2 * size), (1, "s"))
+    numbers = [None if value is None else f"{value / size:.0f}" for value in (seconds, low, high)]
+    range_ = "" if low is None else f" ({numbers[1]}–{numbers[2]})" if high is not None else f" (at least {numbers[1]})"
+    return f"{numbers[0]} {unit}", range_
 
 
 def span(seconds: float | None) -> str:

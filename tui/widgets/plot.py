@@ -6,7 +6,7 @@ logarithm are `✗` on the lower edge, like those that are not finite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 
 from attrs import field, frozen
@@ -147,7 +147,8 @@ def _body(plot: Plot, width: int, height: int, pens: _Pens) -> Iterator[list[Seg
             raster.draw_line(layer + 1, [dot_of(at.column(x), scale, y) for x, y in trace.smooth], dashes)
         else:
             raster.draw_band(layer + 1, dots, dashes)
-        ends |= _crosses(trace, at, height, pens) | _letter(plot, trace, dots, width, height, pens)
+        ends |= _crosses(trace, at, height, pens)
+        ends |= _letter(plot, trace, dots, raster, ends, pens)
     return _rows(raster, ends, pens)
 
 
@@ -199,14 +200,17 @@ def _crosses(trace: Trace, at: Across, height: int, pens: _Pens) -> dict[tuple[i
 
 
 def _letter(
-    plot: Plot, trace: Trace, dots: Iterable[Dots | None], width: int, height: int, pens: _Pens
+    plot: Plot, trace: Trace, dots: Sequence[Dots | None], raster: Raster, taken: Collection[tuple[int, int]], pens: _Pens
 ) -> dict[tuple[int, int], tuple[str, Style]]:
-    last = next((dot for dot in reversed(list(dots)) if dot is not None), None)
+    """The trace's letter behind its last point, in the nearest row that no other letter has."""
+    last = next((dot for dot in reversed(dots) if dot is not None), None)
     if len(plot.traces) < 2 or last is None or not trace.letter:
         return {}
-    x = min((last.column >> 1) + 1, width - 1)
-    y = height - 1 - min(max(int((last.low + last.high) / 2 * height), 0), height - 1)
-    return {(x, y): (trace.letter, pens.layer(2 * trace.colour + 1))}
+    x = min((last.column >> 1) + 1, raster.width - 1)
+    y = raster.height - 1 - min(max(int((last.low + last.high) / 2 * raster.height), 0), raster.height - 1)
+    free = [row for row in range(raster.height) if (x, row) not in taken]
+    row = min(free, key=lambda row: abs(row - y), default=y)
+    return {(x, row): (trace.letter, pens.layer(2 * trace.colour + 1))}
 
 
 def _labels(plot: Plot, height: int, gutter: int) -> list[str]:

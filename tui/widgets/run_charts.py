@@ -6,7 +6,7 @@ from attrs import frozen
 
 from kd.views.loss_curve import Curve, MetricCurves
 from kd.views.timeline import Timeline
-from tui.widgets.chart import ChartState, Line
+from tui.widgets.chart_state import ChartState, Line
 
 __all__ = ["charts_of"]
 

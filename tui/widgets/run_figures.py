@@ -11,7 +11,7 @@ from kd.views.run_view import RunView
 from kd.views.safe_text import safe_text
 from tui.feed.frame import Frame
 from tui.themes import Glyphs
-from tui.widgets.figures import exact, num_bytes, short, span
+from tui.widgets.figures import exact, forecast, num_bytes, short, span
 from tui.widgets.metric_table import Figure, Tone
 from tui.widgets.painting import Pieces
 
@@ -70,9 +70,8 @@ def _between_stages(view: RunView, progress: RunProgress) -> Pieces:
 def _eta(pace: Pace, glyphs: Glyphs) -> Pieces:
     if pace.eta is None:
         return ((f"  ETA {glyphs.dash}", "muted"),)
-    low, high = pace.eta.low_seconds, pace.eta.high_seconds
-    range_ = "" if low is None else f" ({span(low)} to {span(high)})" if high is not None else f" (at least {span(low)})"
-    return ((f"  ETA {span(pace.eta.seconds)}", "text"), (range_, "muted"))
+    words, range_ = forecast(pace.eta.seconds, pace.eta.low_seconds, pace.eta.high_seconds)
+    return ((f"  ETA {words}", "text"), (range_, "muted"))
 
 
 def _speed(progress: RunProgress, pace: Pace) -> Iterator[Figure]:
@@ -118,7 +117,7 @@ def _checkpoint(progress: RunProgress, now_ms: int) -> Iterator[Figure]:
     if progress.next_checkpoint_step is not None and progress.checkpoint_every is not None:
         steps, seconds = progress.checkpoint_every
         words = f"every {steps:,} steps or {span(seconds)}, whichever comes first"
-        yield Figure(label="next checkpoint", value=f"step {progress.next_checkpoint_step:,}", formula=words)
+        yield Figure(label="next", value=f"checkpoint {progress.next_checkpoint_step:,}", formula=words)
 
 
 def _gates(frame: Frame, view: RunView, glyphs: Glyphs) -> Figure:

@@ -59,7 +59,7 @@ class ScrubState:
 class ScrubBar(Widget, can_focus=True):
     """Click or drag to go somewhere; it asks, and the screen that holds it seeks."""
 
-    DEFAULT_CSS = "ScrubBar { height: 9; background: $kd-background; color: $kd-text; }"
+    DEFAULT_CSS = "ScrubBar { height: 7; background: $kd-background; color: $kd-text; }"
 
     state: reactive[ScrubState] = reactive(ScrubState(), always_update=True)
 
