@@ -9,7 +9,7 @@ import pytest
 from kd.events import REGISTRY
 from kd.training.events import StepCompleted, StepSkipped
 from ledger import open_ledger
-from tests.tui.ledgers import ALPHA, BETA, GAMMA, make_ledger
+from tests.tui.ledgers import ALPHA, BETA, GAMMA, add_steps, make_ledger
 from tests.tui.pilots import make_app, text_of, wait_for
 from tui.app import KdApp
 from tui.messages import RecordChosen
@@ -124,3 +124,19 @@ async def test_held_charts_end_at_the_moment_held(ledger: Path) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await wait_for(pilot, lambda: app.is_settled and "5/24" in text_of(app))
         assert shown(app)[0].state.extent == (1, 5)
+
+
+async def test_a_deep_zoom_draws_single_points(tmp_path: Path) -> None:
+    """Where a series keeps only summaries of 64 points, the points of a small window are read from their records."""
+    with make_ledger(tmp_path / "ledger") as store:
+        add_steps(store, ALPHA, 13, 9_000, batch=500)
+    app = make_app(tmp_path / "ledger", run_id=ALPHA, first_screen=2)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled and len(shown(app)) > 1)
+        chart = shown(app)[0]
+        await wait_for(pilot, lambda: chart.state.extent == (1, 9_000))
+        chart.look_at((8_700.0, 8_720.0))
+        await wait_for(pilot, lambda: chart.state.lines[0].fine is not None)
+        fine = chart.state.lines[0].fine
+        assert fine is not None
+        assert [bucket.first_x for bucket in fine.buckets(8_700, 8_720, 102)] == list(range(8_700, 8_721))

@@ -110,7 +110,7 @@ class Chart(Widget, can_focus=True):
         self._move(0.0, _ZOOM)
 
     def do_reset_zoom(self) -> None:
-        self._look_at(None)
+        self.look_at(None)
 
     def on_resize(self, event: events.Resize) -> None:
         self.watch_state()
@@ -154,9 +154,10 @@ class Chart(Widget, can_focus=True):
             return
         width = max(width, (extent[1] - extent[0]) / 1e6)
         start = min(max(middle - width / 2, extent[0]), extent[1] - width)
-        self._look_at((start, start + width))
+        self.look_at((start, start + width))
 
-    def _look_at(self, window: tuple[float, float] | None) -> None:
+    def look_at(self, window: tuple[float, float] | None) -> None:
+        """Show the x from the first to the last number alone, or everything."""
         lines = tuple(replace(line, fine=None) for line in self.state.lines)
         self.state = replace(self.state, window=window, lines=lines)
         self.post_message(self.Zoomed(self))
