@@ -125,9 +125,9 @@ class KdApp(OrdersApp, inherit_bindings=False):
             self.push_screen(screen)
 
     def on_frame_ready(self, message: FrameReady) -> None:
-        """Draw the first change at once, then at most ten a second."""
+        """Draw the first change at once, then at most ten a second; a held view, which moves only where it is told to, always at once."""
         wait = self._drawn + _REPAINT_SECONDS - time.monotonic()
-        if wait <= 0:
+        if wait <= 0 or not self.feed.frame.is_live:
             self._draw()
         elif not self._is_drawing_later:
             self._is_drawing_later = True
