@@ -144,6 +144,7 @@ class Heads:
         finally:
             if lock in self._locks:
                 self._locks.remove(lock)
+                fcntl.flock(lock, fcntl.LOCK_UN)  # also where closing fails
                 os.close(lock)
 
     def _entitled(self) -> Signer:

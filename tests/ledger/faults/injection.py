@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import random
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ledger.key_files import KeyFolder
 from ledger.layout import Layout
 from ledger.opening import create_ledger
 from tests.ledger.examples import ORIGIN, REGISTRY
-from tests.ledger.faults.nursery import Nursery
+from tests.ledger.faults.nursery import Nursery, Worker
 from tests.ledger.faults.outcome import Outcome
 from tests.ledger.faults.tasks import SMALL, acknowledged, batches
 from tests.ledger.faults.tracing import MISSING, count_calls, num_injected, traced
@@ -47,6 +48,7 @@ _ERRORS = {
 }
 _LIES = {"ftruncate": "0", "mkdir": "0", "pread64": "0", "rename": "0", "write": "7"}
 """Results of calls that did nothing. That of a sync that did nothing cannot be told from the truth."""
+_PATIENCE_SECONDS = 30.0
 _SETTLED = ("ack", "collected", "created", "read", "signed", "warning")
 _SCENES = {
     "append": "a:9",
@@ -121,18 +123,35 @@ def _try(nursery: Nursery, folder: Path, injection: Injection) -> tuple[int, lis
     ledger = _set_up(folder, scene)
     options = ("-e", f"trace={injection.call}", "-e", injection.option)
     with nursery.worker(_task(scene, ledger), ledger, _SCENES[scene], is_gated=True) as worker, traced([worker], log, *options):
-        said = worker.lines()
-    found = [line for line in said if _is_bug(line)]
+        said, is_hung = _said(worker)
+    found = [line for line in said if _is_bug(line)] + ["it hangs"] * is_hung
     answers = acknowledged(said)
     found += _lost_heads(ledger, said)
     if (ledger / "LEDGER.json").exists():
         found += check_recovery(ledger, REGISTRY, answers)
         restart_machine(ledger)
     with nursery.worker(_task(scene, ledger), ledger, _SCENES[scene]) as again:
-        later = again.lines()
+        later, is_hung = _said(again)
+    found += ["afterwards: it hangs"] * is_hung
     found += [f"afterwards: {line}" for line in later if not line.startswith(_SETTLED)]
     found += [f"afterwards: {each}" for each in check_recovery(ledger, REGISTRY, [*answers, *acknowledged(later)])]
     return num_injected(log), [f"{scene}, {injection.option}: {each}" for each in found]
+
+
+def _said(worker: Worker) -> tuple[list[str], bool]:
+    """All that `worker` says, and whether it had to be killed because it said no more and did not end."""
+    hung: list[Worker] = []
+
+    def end() -> None:
+        hung.append(worker)
+        worker.kill()
+
+    timer = threading.Timer(_PATIENCE_SECONDS, end)
+    timer.start()
+    try:
+        return worker.lines(), bool(hung)
+    finally:
+        timer.cancel()
 
 
 def _set_up(folder: Path, scene: str) -> Path:
