@@ -16,6 +16,7 @@ _BENCHMARKS = {
     "kill": "a run that is killed at random instants and resumed, beside one that nobody disturbs",
     "ledger": "append, replay and follow beside the floor that the disk and the parser set",
     "reading": "a ledger of a million records: opening, reading and replaying to any position, following, memory",
+    "tui": "the terminal application on a million records: start, keys, scrubbing, live records, idling, memory",
     "quality": "held-out KL of the trained student beside the untrained one and cross-entropy alone",
 }
 

@@ -15,7 +15,20 @@ from attrs import frozen
 
 from tests.bench.scratch import PLACE
 
-__all__ = ["DBOS", "EVENTSOURCING", "FLOOR", "LLM_AUDIT_TRAIL", "MLFLOW", "OURS", "SQLITE", "TRACKIO", "Subject", "Worker", "open_workers"]
+__all__ = [
+    "DBOS",
+    "EVENTSOURCING",
+    "FLOOR",
+    "LLM_AUDIT_TRAIL",
+    "MLFLOW",
+    "OURS",
+    "SQLITE",
+    "TENSORBOARD",
+    "TRACKIO",
+    "Subject",
+    "Worker",
+    "open_workers",
+]
 
 _ROOT = Path(__file__).parents[2]
 
@@ -50,6 +63,7 @@ EVENTSOURCING = Subject(title="eventsourcing 9.5.6 on SQLite", module="eventsour
 LLM_AUDIT_TRAIL = Subject(title="llm-audit-trail 0.1.0, fsync on", module="llm_audit_log", requirement="llm-audit-trail==0.1.0")
 MLFLOW = Subject(title="MLflow 3.17.2 log_metric on SQLite", module="mlflow_sqlite", requirement="mlflow==3.17.2")
 DBOS = Subject(title="DBOS 3.4.0 step on SQLite", module="dbos_sqlite", requirement="dbos==3.4.0")
+TENSORBOARD = Subject(title="TensorBoard 2.20.0", module="", requirement="tensorboard==2.20.0")
 TRACKIO = Subject(title="trackio 0.43.0 log()", module="trackio_queue", requirement="trackio==0.43.0")
 
 
