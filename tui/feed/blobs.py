@@ -13,6 +13,7 @@ from kd.views.safe_text import SafeText, safe_lines
 from ledger.errors import BlobDamagedError, BlobMissingError
 from ledger.record import BlobRef
 from ledger.segments import FileStore
+from tui.feed.secrets import bytes_without_secrets
 from tui.messages import BlobReady
 
 __all__ = ["BLOB_PAGE_BYTES", "BlobPage", "BlobPages"]
@@ -95,11 +96,9 @@ def _read(store: FileStore, ref: BlobRef, number: int) -> BlobPage:
     try:
         with store.blobs.open(ref, verify=ref.num_bytes <= _CHECKED_BYTES) as stream:
             stream.seek(number * BLOB_PAGE_BYTES)
-            data = stream.read(BLOB_PAGE_BYTES)
+            data = bytes_without_secrets(store, stream.read(BLOB_PAGE_BYTES))
     except (BlobMissingError, BlobDamagedError, OSError) as error:
         return BlobPage(ref=ref, number=number, num_pages=num_pages, problem=f"{error} See: kd ledger fsck")
-    if store.redactor is not None:
-        data = store.redactor.redact(data)[0]
     return BlobPage(
         ref=ref,
         number=number,

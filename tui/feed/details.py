@@ -18,6 +18,7 @@ from ledger.events import LEDGER_STREAM, BlobReleased
 from ledger.record import BlobRef
 from ledger.segments import FileStore
 from tui.feed.feed import Feed
+from tui.feed.secrets import bytes_without_secrets
 from tui.messages import DetailReady
 
 __all__ = ["MAX_CHECKED_BYTES", "Absent", "Details", "read_blob"]
@@ -118,7 +119,11 @@ def _why_missing(store: FileStore, sha256: str) -> str:
     return f"Blob {sha256[:12]}… is missing; kd ledger fsck says more."
 
 
-def read_blob(store: FileStore, ref: BlobRef) -> bytes:
-    """The bytes of a blob, up to 1 MiB checked against its digest; LedgerError if it is missing or damaged."""
+def read_blob(store: FileStore, ref: BlobRef, *, is_stored: bool = False) -> bytes:
+    """The bytes of a blob, up to 1 MiB checked against its digest; LedgerError if it is missing or damaged.
+
+    Secrets are replaced, unless `is_stored` asks for the very bytes, in which places are counted.
+    """
     with store.blobs.open(ref, verify=ref.num_bytes <= MAX_CHECKED_BYTES) as stream:
-        return stream.read()
+        data = stream.read()
+    return data if is_stored else bytes_without_secrets(store, data)

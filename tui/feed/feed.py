@@ -26,6 +26,7 @@ from tui.feed.fold import OpenRun, Summary
 from tui.feed.follow import Follower
 from tui.feed.frame import EMPTY_FRAME, Frame
 from tui.feed.pages import Pages
+from tui.feed.secrets import without_secrets
 from tui.messages import FeedFailed, FrameReady
 from tui.settings import Settings
 
@@ -146,7 +147,7 @@ class Feed:
         """The views of any run behind `stop` records, by their fields of Frame; reads the whole run, so only for a thread that may wait."""
         fold = OpenRun.from_start(run)
         if self.store is not None:
-            fold.extend(self.store.scan(stop=stop))
+            fold.extend(without_secrets(self.store, self.store.scan(stop=stop)))
         return fold.opened().views
 
     def _tell(self, message: Message) -> None:

@@ -19,6 +19,7 @@ from ledger.store import Tail
 from tui.feed.fold import AllRuns, Opened, OpenRun, Summary, batch_start
 from tui.feed.frame import Frame
 from tui.feed.keyframes import KEYFRAME_RECORDS, Keyframes
+from tui.feed.secrets import without_secrets
 
 __all__ = ["Follower"]
 
@@ -77,7 +78,7 @@ class Follower:
         elif self._open is None or self._open.run != run:
             self._open = OpenRun.from_start(run)
             self._opened = Keyframes(self._open.opened(), every=self._keyframe_records)
-            self._missed = self._store.scan(stop=self._all.cursor.position) if self._all.cursor.position else None
+            self._missed = self._scan(0, self._all.cursor.position) if self._all.cursor.position else None
 
     def seek(self, target: int | None) -> None:
         """Hold the view at `target`, or follow the end."""
@@ -139,7 +140,7 @@ class Follower:
     def _read(self) -> bool:
         if self._damage is not None:
             return False
-        records = self._tail.read()
+        records = list(without_secrets(self._store, self._tail.read()))
         if not records:
             self._end = max(self._end, self._tail.cursor.position)
             return False
@@ -162,8 +163,11 @@ class Follower:
         self._extend_open(records)
         if not records:
             behind = self._open.position < self._all.cursor.position
-            self._missed = self._store.scan(start=self._open.position, stop=self._all.cursor.position) if behind else None
+            self._missed = self._scan(self._open.position, self._all.cursor.position) if behind else None
         return True
+
+    def _scan(self, start: int, stop: int) -> Iterator[Record]:
+        return without_secrets(self._store, self._store.scan(start=start, stop=stop))
 
     def _extend_open(self, records: list[Record]) -> None:
         assert self._open is not None
@@ -184,7 +188,7 @@ class Follower:
         runs = AllRuns(self._summaries.before(stop))
         opened = None if self._opened is None else OpenRun(self._opened.before(stop))
         start = runs.cursor.position if opened is None else min(runs.cursor.position, opened.position)
-        records = list(self._store.scan(start=start, stop=stop))
+        records = list(self._scan(start, stop))
         runs.extend(records[runs.cursor.position - start :])
         if opened is not None:
             opened.extend(records[opened.position - start :])

@@ -9,6 +9,7 @@ from kd.views.moment_facts import Fact, facts_of, set_by
 from kd.views.run_view import RunView
 from ledger.segments import FileStore
 from tui.feed.fold import Summary
+from tui.feed.secrets import without_secrets
 
 __all__ = ["origins"]
 
@@ -34,7 +35,7 @@ def origins(
         here = facts_of(base)
         due: dict[str, Fact] = {name: value for name, value in wanted.items() if name not in here or here[name] != value}
         if due:
-            found |= set_by(base, store.scan(start=first, stop=stop), due, _rest)
+            found |= set_by(base, without_secrets(store, store.scan(start=first, stop=stop)), due, _rest)
         wanted = {name: value for name, value in wanted.items() if name not in due}
         stop = first
     return found

@@ -10,6 +10,7 @@ from textual.message import Message
 
 from ledger.errors import LedgerError
 from ledger.segments import FileStore
+from tui.feed.secrets import bytes_without_secrets
 from tui.messages import PageReady
 
 __all__ = ["PAGE_LINES", "Pages"]
@@ -66,17 +67,13 @@ class Pages:
                     return
                 number = self._wanted.pop()
             try:
-                lines = [self._without_secrets(line) for line in self._store.lines(number * PAGE_LINES, (number + 1) * PAGE_LINES)]
+                stored = self._store.lines(number * PAGE_LINES, (number + 1) * PAGE_LINES)
+                lines = [bytes_without_secrets(self._store, line) for line in stored]
             except (LedgerError, OSError) as error:
                 self.problem = str(error)
             else:
                 self._keep(number, lines)
             self._post(PageReady())
-
-    def _without_secrets(self, line: bytes) -> bytes:
-        """The line; a ledger from elsewhere may hold what this process knows to be a secret."""
-        redactor = self._store.redactor
-        return line if redactor is None else redactor.redact(line)[0]
 
     def _keep(self, number: int, lines: list[bytes]) -> None:
         with self._condition:

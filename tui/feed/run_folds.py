@@ -12,6 +12,7 @@ from kd.views.loss_curve import MetricCurves, apply_to_curves, initial_curves
 from ledger.segments import FileStore
 from tui.feed.details import Details
 from tui.feed.frame import Frame
+from tui.feed.secrets import without_secrets
 
 __all__ = ["OtherRuns", "RunFold", "fold_run", "plan_of", "points_between"]
 
@@ -30,7 +31,7 @@ def fold_run(store: FileStore, run: str, stop: int, *, before: RunFold | None = 
     if before is None or before.stop > stop or before.facts.run != run:
         before = RunFold(stop=0, facts=initial_facts(run), curves=initial_curves(run))
     facts, curves = before.facts, before.curves
-    for record in store.scan(start=before.stop, stop=stop, streams=f"run/{run}*"):
+    for record in without_secrets(store, store.scan(start=before.stop, stop=stop, streams=f"run/{run}*")):
         facts, curves = apply_to_facts(facts, record), apply_to_curves(curves, record)
     return RunFold(stop=stop, facts=facts, curves=curves)
 
@@ -38,14 +39,14 @@ def fold_run(store: FileStore, run: str, stop: int, *, before: RunFold | None = 
 def points_between(store: FileStore, run: str, first: int, last: int) -> MetricCurves:
     """The curves of a few thousand records alone, each point by itself."""
     curves = initial_curves(run)
-    for record in store.scan(start=first, stop=last + 1, streams=f"run/{run}*"):
+    for record in without_secrets(store, store.scan(start=first, stop=last + 1, streams=f"run/{run}*")):
         curves = apply_to_curves(curves, record)
     return curves
 
 
 def plan_of(store: FileStore, run: str, stop: int) -> RunFacts:
     """Config, code and environment as the run was planned; reads no further than that."""
-    for record in store.scan(stop=stop, streams=f"run/{run}"):
+    for record in without_secrets(store, store.scan(stop=stop, streams=f"run/{run}")):
         if isinstance(record.event, RunPlanned):
             return apply_to_facts(initial_facts(run), record)
     return initial_facts(run)

@@ -14,6 +14,7 @@ from ledger.record import BlobRef
 from ledger.segments import FileStore
 from tui.feed.details import Absent, Details, read_blob
 from tui.feed.frame import Frame
+from tui.feed.secrets import bytes_without_secrets
 
 __all__ = ["ItemTexts", "SampleIndex", "read_sample", "read_sample_index"]
 
@@ -29,7 +30,7 @@ class SampleIndex:
 
 def read_sample_index(store: FileStore, ref: BlobRef) -> SampleIndex:
     """The index of the blob; LedgerError or ValueError if it cannot be read."""
-    heads = tuple(sample_heads(read_blob(store, ref)))
+    heads = tuple(sample_heads(read_blob(store, ref, is_stored=True)))
     return SampleIndex(ref=ref, heads=heads, by_id={head.id: head for head in heads})
 
 
@@ -37,7 +38,7 @@ def read_sample(store: FileStore, ref: BlobRef, head: SampleHead) -> SampleText:
     """The text of one sample."""
     with store.blobs.open(ref) as stream:
         stream.seek(head.offset)
-        return read_sample_text(stream.read(head.num_bytes))
+        return read_sample_text(bytes_without_secrets(store, stream.read(head.num_bytes)))
 
 
 class ItemTexts:

@@ -1,0 +1,46 @@
+"""What this process knows to be a secret is not drawn, whoever recorded it.
+
+A ledger keeps secrets out when it is written. One that comes from elsewhere may hold a secret of this machine, so
+everything that is read to be drawn goes through here once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from kd.events import REGISTRY
+from ledger.codec import Codec
+from ledger.lines import parse
+from ledger.record import BlobRef, Record
+from ledger.segments import FileStore
+
+__all__ = ["bytes_without_secrets", "without_secrets"]
+
+_CODEC = Codec(REGISTRY)
+_SPILLED = b',"e":{"$blob":"'
+
+
+def without_secrets(store: FileStore, records: Iterable[Record]) -> Iterator[Record]:
+    """The records, with the secrets in their events replaced."""
+    redactor = store.redactor
+    if redactor is None:
+        return iter(records)
+    redact = redactor.redact
+    return (record if not redact(record.line)[1] and _SPILLED not in record.line else _clean(store, record) for record in records)
+
+
+def bytes_without_secrets(store: FileStore, data: bytes) -> bytes:
+    """A line or a text without secrets."""
+    return data if store.redactor is None else store.redactor.redact(data)[0]
+
+
+def _clean(store: FileStore, record: Record) -> Record:
+    def read(ref: BlobRef) -> bytes:
+        with store.blobs.open(ref, verify=True) as stream:
+            return bytes_without_secrets(store, stream.read())
+
+    payload = bytes_without_secrets(store, bytes(parse(record.line).e))
+    event = _CODEC.decode(record.name, record.event_version, payload, read)
+    return replace(record, event=event, line=bytes_without_secrets(store, record.line))
