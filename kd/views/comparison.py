@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, field, frozen
 
@@ -13,10 +13,29 @@ from kd.run.config import RunConfig
 from kd.run.events import RunPlanned
 from kd.views.eval_table import EvalTable, apply_to_eval_table
 from kd.views.run_streams import is_of_run
-from kd.views.state_diff import ABSENT
 from ledger.record import Record
 
-__all__ = ["ComparedRow", "ConfigRow", "RunFacts", "apply_to_facts", "compare_measurements", "config_rows", "initial_facts"]
+__all__ = [
+    "ABSENT",
+    "Absent",
+    "ComparedRow",
+    "ConfigRow",
+    "RunFacts",
+    "apply_to_facts",
+    "compare_measurements",
+    "config_rows",
+    "initial_facts",
+]
+
+
+class Absent:
+    """The value of a key that a config does not have."""
+
+    def __repr__(self) -> str:
+        return "–"
+
+
+ABSENT: Final = Absent()
 
 _TIMED_SUITES = ("speed",)
 """Suites whose numbers depend on the machine."""

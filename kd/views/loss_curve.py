@@ -18,7 +18,7 @@ from kd.views.run_streams import is_of_run
 from kd.views.series import Series, SeriesTable
 from ledger.record import Record
 
-__all__ = ["STEP_AXES", "Curve", "Group", "MetricCurves", "apply_to_curves", "initial_curves", "points_of_records"]
+__all__ = ["STEP_AXES", "Curve", "Group", "MetricCurves", "apply_to_curves", "initial_curves"]
 
 Group = Literal["loss", "validation", "kl", "gradient norm", "learning rate", "speed", "memory", "processor", "teacher"]
 
@@ -105,15 +105,6 @@ def apply_to_curves(state: MetricCurves, record: Record) -> MetricCurves:
     if apply is None or not is_of_run(record.stream, state.run):
         return state
     return apply(state, record, record.event)
-
-
-def points_of_records(state: MetricCurves, name: str, records: list[Record]) -> Series | None:
-    """One curve over a few thousand records alone, for a zoom that summaries are too coarse for."""
-    single = MetricCurves(state.run)
-    for record in records:
-        single = apply_to_curves(single, record)
-    curve = single.curve(name)
-    return None if curve is None else curve.series
 
 
 def _curve(name: str, series: Series) -> Curve:

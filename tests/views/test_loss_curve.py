@@ -7,7 +7,7 @@ import math
 from kd.generation.events import AttemptEnded, TokenUsage
 from kd.run.events import ProcessSampled
 from kd.training.events import StepCompleted
-from kd.views.loss_curve import MetricCurves, apply_to_curves, initial_curves, points_of_records
+from kd.views.loss_curve import MetricCurves, apply_to_curves, initial_curves
 from tests.views.examples import RUN, START_MS, blob, fold, recorded, skipped, step, training_run
 
 
@@ -74,16 +74,6 @@ def test_memory_and_teacher_have_curves_over_time() -> None:
     assert tokens is not None
     assert [(p.x - START_MS, p.value) for p in tokens.series.points()] == [(1000, 7), (3000, 14)]
     assert tokens.axis == "time_ms"
-
-
-def test_a_zoom_may_read_records_again() -> None:
-    """A curve over a part of the records alone has the same points."""
-    records = recorded(training_run(300))
-    state = fold(apply_to_curves, initial_curves(RUN), records)
-    whole, part = state.curve("loss"), points_of_records(state, "loss", records[105:150])
-    assert whole is not None
-    assert part is not None
-    assert set(part.points()) <= set(whole.series.points())
 
 
 def test_what_is_absent_says_why() -> None:

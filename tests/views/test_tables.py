@@ -11,11 +11,10 @@ from kd.generation.events import AttemptEnded, AttemptStarted, ReplyReused, Requ
 from kd.governance.config import GovernanceConfig
 from kd.governance.events import GateEvaluated, GovernanceStarted
 from kd.run.config import RunConfig
-from kd.views.comparison import RunFacts, apply_to_facts, compare_measurements, config_rows, initial_facts
+from kd.views.comparison import ABSENT, RunFacts, apply_to_facts, compare_measurements, config_rows, initial_facts
 from kd.views.dataset_sample import apply_to_samples, initial_samples, planned_prompts, reply_text
 from kd.views.eval_table import EvalTable, apply_to_eval_table, flips, initial_eval_table
 from kd.views.gate_table import apply_to_gate_table, initial_gate_table
-from kd.views.state_diff import ABSENT
 from tests.views.examples import RUN, Row, blob, config, fold, planned, recorded
 
 _GATE = GateRule(id="tools.valid", metric="call_validity", suite="tool_use", slice="free", rule=">=", theta=0.9, min_n=2)

@@ -8,12 +8,11 @@ from typing import ClassVar
 from attrs import frozen
 from textual.app import ComposeResult
 
-from kd.views.comparison import ComparedRow, ConfigRow, compare_measurements, config_rows
+from kd.views.comparison import ABSENT, ComparedRow, ConfigRow, compare_measurements, config_rows
 from kd.views.loss_curve import Curve
 from kd.views.run_summary import run_row
 from kd.views.run_view import RunView
 from kd.views.safe_text import safe_text
-from kd.views.state_diff import ABSENT
 from tui.feed.details import Details
 from tui.feed.feed import Feed
 from tui.feed.frame import Frame
