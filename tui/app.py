@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from textual.filter import LineFilter
 from textual.screen import Screen
 
+from tui.ascii_filter import AsciiFilter
 from tui.feed.actions import describe_state
 from tui.feed.feed import Feed
 from tui.keymap import Keymap
@@ -54,6 +56,7 @@ SCREENS: tuple[type[KdScreen], ...] = (
 )
 """By number; one line for each that there is."""
 _FIRST_RUN_SCREEN, _LEDGER_SCREEN = 0, 4
+_ASCII_FILTER = AsciiFilter()
 _REPAINT_SECONDS = 0.1
 
 
@@ -102,6 +105,10 @@ class KdApp(OrdersApp, inherit_bindings=False):
 
     def on_unmount(self) -> None:
         self.feed.stop()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        return [*filters, _ASCII_FILTER] if self.is_ascii else filters
 
     @property
     def is_settled(self) -> bool:

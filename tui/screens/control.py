@@ -30,7 +30,7 @@ class ControlDialog(ModalScreen[None]):
         width: 88; max-width: 96%; height: auto; max-height: 96%; border: round $kd-accent; background: $kd-background; padding: 0 1;
         border-title-color: $kd-text;
     }
-    ControlDialog Horizontal { height: 1; margin-top: 1; align-horizontal: center; }
+    ControlDialog #buttons { height: 1; margin-top: 1; align-horizontal: center; }
     ControlDialog Button { margin: 0 1; background: $kd-panel; color: $kd-text; border: none; height: 1; min-width: 10; }
     ControlDialog Button:focus { background: $kd-selection; color: $kd-text; text-style: bold; }
     ControlDialog Button:disabled { color: $kd-muted; text-opacity: 100%; }
@@ -91,7 +91,7 @@ class RequestDialog(ControlDialog):
                 yield Field("confirm", "type the run's whole id: it cannot be resumed", id="name")
             yield Lines(labelled("actor", f"{self.feed.actor}, as claimed"))
             yield Lines((("a reason is needed before anything is appended", "muted"),), id="preview")
-            with Horizontal():
+            with Horizontal(id="buttons"):
                 yield Button("Append", id="do", disabled=True, compact=True)
                 yield Button("Back", id="back", compact=True)
             yield Lines(id="answer")
@@ -154,7 +154,7 @@ class LaunchDialog(ControlDialog):
             box.border_title = self._title
             yield Lines((("a process of its own will be started, and goes on when this window is closed:", "muted"),))
             yield Lines(((safe_text(shlex.join(self._launch.command)), "text"),))
-            with Horizontal():
+            with Horizontal(id="buttons"):
                 yield Button("Start", id="do", compact=True)
                 yield Button("Back", id="back", compact=True)
             yield Lines(id="answer")
