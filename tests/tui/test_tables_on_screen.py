@@ -15,8 +15,8 @@ from ledger.events import LEDGER_STREAM, BlobReleased
 from tests.tui.judged_ledger import FIRST, SECOND, write_judged_ledger
 from tests.tui.pilots import make_app, wait_for
 from tui.app import KdApp
-from tui.settings import Settings
 from tui.pictures import screen_text
+from tui.settings import Settings
 
 DATA, EVALUATION, GOVERNANCE, COMPARE = 5, 6, 7, 8
 
