@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import importlib.util
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import warnings
@@ -20,7 +22,7 @@ from attrs import frozen
 
 os.environ["ESCDELAY"] = "25"  # how long Escape waits for the rest of a sequence; Textual reads it when it is imported
 
-from kd.errors import KdError
+from kd.errors import KdError, MissingExtraError
 from kd.events import REGISTRY
 from kd.run.control import find_run
 from kd.run.redaction import redactor_of
@@ -34,7 +36,6 @@ from tui.feed.feed import Feed
 from tui.keymap import Keymap
 from tui.settings import Settings, load_settings, settings_path
 from tui.snapshot import SnapshotError, write_snapshot
-from tui.terminal import run_in_terminal
 
 __all__ = ["main"]
 
@@ -90,9 +91,11 @@ def _show(options: argparse.Namespace) -> int:
     is_picture = options.snapshot is not None
     if options.json:
         raise _UsageError("kd tui draws for people and prints no JSON: use kd show RUN --json.")
-    if options.write and is_picture:
-        raise _UsageError("--write needs a terminal: leave it out for --snapshot.")
-    if not is_picture and not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if options.write and (is_picture or options.web is not None or options.served):
+        raise _UsageError("--write needs a terminal: leave it out for --snapshot and --web.")
+    if options.web is not None:
+        return _serve(options, ledger)
+    if not is_picture and not options.served and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise _UsageError("kd tui needs a terminal for its input and its standard error: start it in one, or use --snapshot OUT.svg.")
     size = _size(options.size)
     settings = _settings(options, load_settings(settings_path(os.environ)))
@@ -100,7 +103,15 @@ def _show(options: argparse.Namespace) -> int:
     start = _start(options.what, options.at, open_store)
     clock: Clock = _still_clock(open_store, start) if is_picture else SystemClock()
     app = KdApp(
-        Feed(open_store, clock, ledger=ledger, settings=settings, actor=options.actor or _actor(), is_writable=options.write),
+        Feed(
+            open_store,
+            clock,
+            ledger=ledger,
+            settings=settings,
+            actor=options.actor or _actor(),
+            is_writable=options.write,
+            may_save=not options.served,
+        ),
         keymap=Keymap.remapped(settings.keys),
         run_id=start.run,
         position=start.position,
@@ -116,7 +127,36 @@ def _show(options: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they would tear the screen
         logging.disable(logging.CRITICAL)
-        return asyncio.run(run_in_terminal(app, has_mouse=settings.mouse))
+        return asyncio.run(_run(app, has_mouse=settings.mouse))
+
+
+async def _run(app: KdApp, *, has_mouse: bool) -> int:
+    """Until it is left; a signal to end restores the terminal first."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, app.exit, 0)
+    return await app.run_async(mouse=has_mouse) or 0
+
+
+def _serve(options: argparse.Namespace, ledger: Path) -> int:
+    """Serve the same to browsers, a process to each, until Ctrl-C."""
+    if importlib.util.find_spec("textual_serve") is None:
+        raise MissingExtraError("textual-serve", "web", "kd tui --web")
+    from tui.web import serve  # a web server is nothing that a terminal waits for
+
+    wanted = {"--screen": options.screen, "--theme": options.theme, "--at": options.at}
+    command = [
+        sys.executable,
+        "-m",
+        "tui",
+        *([] if options.what is None else [options.what]),
+        "--ledger",
+        str(ledger.resolve()),
+        "--served",
+    ]
+    command += [text for name, value in wanted.items() if value is not None for text in (name, str(value))]
+    command += [] if options.content else ["--no-content"]
+    serve(command, options.web)
+    return 0
 
 
 def _settings(options: argparse.Namespace, settings: Settings) -> Settings:
@@ -145,6 +185,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-content", action="store_true", help="hide the texts of prompts and replies")
     add("--snapshot", metavar="OUT", help="draw the screen into OUT.svg or OUT.txt; needs no terminal")
     add("--size", default="120x40", metavar="COLSxROWS", help="of the snapshot")
+    add("--web", nargs="?", type=int, const=0, metavar="PORT", help="serve it read-only to browsers of this machine")
+    add("--content", action="store_true", help="with --web: show the texts of prompts and replies")
+    add("--served", action="store_true", help=argparse.SUPPRESS)
     add("--json", action="store_true", help=argparse.SUPPRESS)
     return parser
 

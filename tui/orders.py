@@ -174,6 +174,9 @@ class OrdersApp(App[int], inherit_bindings=False):
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
 
     def do_snapshot(self) -> None:
+        if not self.feed.may_save:
+            self._warn("Nothing is saved from a browser: draw it with kd tui --snapshot.")
+            return
         out = Path(f"kd-{self._title_word() or 'screen'}-{max(self.feed.frame.position, 0)}.svg")
         try:
             out.write_text(screen_svg(self), encoding="utf-8")

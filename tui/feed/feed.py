@@ -53,6 +53,7 @@ class Feed:
         settings: Settings | None = None,
         actor: str = "",
         is_writable: bool = False,
+        may_save: bool = True,
     ) -> None:
         self.ledger = ledger
         """Its folder, as it was named."""
@@ -60,6 +61,8 @@ class Feed:
         self.actor = actor
         """Who asks, as records name them."""
         self.is_writable = is_writable
+        self.may_save = may_save
+        """Proofs and pictures may be written where the process stands; a visitor from a browser may not."""
         self.clock = clock
         self.store: FileStore | None = None
         """This and the next three are None until a ledger is open."""

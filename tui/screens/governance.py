@@ -115,6 +115,8 @@ class GovernanceScreen(KdScreen):
         row, frame = None if self._judgement is None else self._judgement.verdict, self.feed.frame
         if row is None:
             self.notify("There is no verdict to prove yet.", severity="warning", markup=False)
+        elif not self.feed.may_save:
+            self.notify("Nothing is saved from a browser: prove it with kd prove.", severity="warning", markup=False)
         elif row.position >= frame.head_size:
             said = "No signed head is over the verdict: sign one with kd ledger head --sign, then prove it."
             self.notify(said, severity="warning", markup=False)

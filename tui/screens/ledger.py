@@ -203,6 +203,9 @@ class LedgerScreen(KdScreen):
         position, frame = self.chosen_position, self.feed.frame
         if position is None or self.feed.store is None:
             return
+        if not self.feed.may_save:
+            self.notify("Nothing is saved from a browser: prove it with kd prove.", severity="warning", markup=False)
+            return
         if position >= frame.head_size:
             said = "No signed head is over this record: sign one with kd ledger head --sign, then prove it."
             self.notify(said, severity="warning", markup=False)
