@@ -9,7 +9,6 @@ import importlib.util
 import logging
 import os
 import re
-import signal
 import socket
 import sys
 import warnings
@@ -36,6 +35,7 @@ from tui.feed.feed import Feed
 from tui.keymap import Keymap
 from tui.settings import Settings, load_settings, settings_path
 from tui.snapshot import SnapshotError, write_snapshot
+from tui.terminal import run_in_terminal
 
 __all__ = ["main"]
 
@@ -127,14 +127,7 @@ def _show(options: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they would tear the screen
         logging.disable(logging.CRITICAL)
-        return asyncio.run(_run(app, has_mouse=settings.mouse))
-
-
-async def _run(app: KdApp, *, has_mouse: bool) -> int:
-    """Until it is left; a signal to end restores the terminal first."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, app.exit, 0)
-    return await app.run_async(mouse=has_mouse) or 0
+        return asyncio.run(run_in_terminal(app, has_mouse=settings.mouse))
 
 
 def _serve(options: argparse.Namespace, ledger: Path) -> int:
