@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ledger.disk import check_size, sync_path
+from ledger.disk import check_size, move_file, sync_path
 from ledger.errors import BlobDamagedError, BlobMissingError, write_error
 from ledger.record import BlobRef
 
@@ -131,7 +131,7 @@ class Blobs:
             partial.chmod(0o444)
             sync_path(partial)
             check_size(partial, ref.num_bytes)
-            partial.rename(target)
+            move_file(partial, target)
             sync_path(target.parent)
             sync_path(target.parent.parent)  # another process may just have made the folder between
         except BaseException as error:

@@ -11,7 +11,18 @@ import socket
 import sys
 from pathlib import Path
 
-__all__ = ["Disk", "boot_id", "check_size", "filesystem_type", "host_name", "lock_holder", "sync_path", "type_in_statfs", "type_in_table"]
+__all__ = [
+    "Disk",
+    "boot_id",
+    "check_size",
+    "filesystem_type",
+    "host_name",
+    "lock_holder",
+    "move_file",
+    "sync_path",
+    "type_in_statfs",
+    "type_in_table",
+]
 
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 """Where it exists, fsync alone leaves data in the drive's cache."""
@@ -60,6 +71,13 @@ def check_size(path: Path, num_bytes: int) -> None:
     found = path.stat().st_size
     if found != num_bytes:
         raise OSError(errno.EIO, f"{path} has {found} bytes after {num_bytes} were written to it")
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename; OSError also where the system says that it did and did not."""
+    source.rename(target)
+    if source.exists():
+        raise OSError(errno.EIO, f"{source} is still there after it was renamed to {target}")
 
 
 def lock_holder(path: Path) -> int | None:

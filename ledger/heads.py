@@ -144,8 +144,10 @@ class Heads:
         finally:
             if lock in self._locks:
                 self._locks.remove(lock)
-                fcntl.flock(lock, fcntl.LOCK_UN)  # also where closing fails
-                os.close(lock)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_UN)  # also where closing fails
+                finally:
+                    os.close(lock)
 
     def _entitled(self) -> Signer:
         """The signer, if its key may sign now; the first key of a ledger without one is made known to it."""

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from ledger.disk import check_size, sync_path
+from ledger.disk import check_size, move_file, sync_path
 from ledger.errors import FormatVersionError, NotALedgerError, ProofError, TamperedError
 from ledger.events import FORMAT
 from ledger.tree_head import TreeHead, parse_note
@@ -161,6 +161,5 @@ class Layout:
         partial.write_bytes(data)
         sync_path(partial)
         check_size(partial, len(data))
-        partial.rename(target)
-        check_size(target, len(data))
+        move_file(partial, target)
         sync_path(target.parent)

@@ -31,7 +31,7 @@ from tests.ledger.faults.storms import kill_writers
 __all__ = ["measure"]
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # faults that need no disk are tried where a sync costs nothing
-_PART = 500
+_PART = 250
 
 
 def measure(*, is_quick: bool, num_rounds: int | None = None) -> tuple[Row, ...]:
@@ -49,7 +49,7 @@ def measure(*, is_quick: bool, num_rounds: int | None = None) -> tuple[Row, ...]
         (lambda folder: lose_power(folder, num_tries=400 if is_quick else None), True),
         (lambda folder: processes.fill_disk(folder, every=5 if is_quick else 1), False),
         (lambda folder: processes.break_syncs(folder, num_syncs=5 if is_quick else 20), False),
-        (lambda folder: processes.fork(folder, num_rounds=10_000 // share), True),
+        (lambda folder: _in_parts(folder, processes.fork, 2_000 // share), True),
         (lambda folder: processes.kill_owners(folder, num_rounds=1_000 // share), True),
         (processes.set_clock_back, False),
         (processes.forbid_writing, False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import random
 import shutil
 import threading
@@ -187,5 +188,6 @@ def _task(scene: str, ledger: Path) -> str:
 def _is_bug(line: str) -> bool:
     """Whether a process ended by an error that is neither the ledger's nor the system's, or broke a promise itself."""
     word, _, rest = line.partition(" ")
-    kind = getattr(errors, rest.split(" ")[0], None) or getattr(builtins, rest.split(" ")[0], Exception)
+    name = rest.split(" ")[0]
+    kind = next((getattr(module, name) for module in (errors, builtins, io) if hasattr(module, name)), Exception)
     return word == "violation" or (word == "failed" and not issubclass(kind, errors.LedgerError | OSError))

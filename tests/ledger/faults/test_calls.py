@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ledger.batches import BatchReader
 from ledger.chain import chain_bytes
 from ledger.crash_matrix import CrashMatrix, check_recovery
-from ledger.disk import Disk, check_size
+from ledger.disk import Disk, check_size, move_file
 from ledger.errors import CorruptError, WriteError
 from ledger.fsck import check_ledger
 from ledger.layout import Layout
@@ -147,3 +147,13 @@ def test_a_file_of_another_size_than_was_written_is_noticed(tmp_path: Path) -> N
     check_size(tmp_path / "file", 3)
     with pytest.raises(OSError, match="has 3 bytes after 4 were written to it"):
         check_size(tmp_path / "file", 4)
+
+
+def test_a_rename_that_was_not_made_is_noticed(tmp_path: Path) -> None:
+    """Renaming one name of a file to another of its names succeeds and does nothing."""
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "other").hardlink_to(tmp_path / "file")
+    with pytest.raises(OSError, match="is still there after it was renamed"):
+        move_file(tmp_path / "file", tmp_path / "other")
+    move_file(tmp_path / "file", tmp_path / "third")
+    assert (tmp_path / "third").read_bytes() == b"abc"
