@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from textual import events
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.widgets import Input
 
 from tui.ascii_filter import AsciiFilter
 from tui.feed.actions import describe_state
@@ -91,6 +93,11 @@ class KdApp(OrdersApp, inherit_bindings=False):
         self._kd_screens = {kind.number: kind(feed, self.keymap) for kind in screens}
         self._drawn = 0.0
         self._is_drawing_later = False
+
+    async def on_event(self, event: events.Event) -> None:
+        """Do what a key means before the next one comes, so that the next finds what this one opened; a field takes its keys itself."""
+        if not (isinstance(event, events.Key) and self._takes_keys(event) and await self._check_bindings(event.key)):
+            await super().on_event(event)
 
     def on_mount(self) -> None:
         for screen in self._kd_screens.values():
@@ -179,6 +186,11 @@ class KdApp(OrdersApp, inherit_bindings=False):
     def on_feed_failed(self, message: FeedFailed) -> None:
         self.failure = message.sentence
         self.notify(message.sentence, severity="error", timeout=3600, markup=False)
+
+    def _takes_keys(self, event: events.Key) -> bool:
+        """Whether the key can be answered before the focused widget has seen it."""
+        top = self._top()
+        return top is not None and top.maximized is None and not event.is_forwarded and not isinstance(self.focused, Input)
 
     def _hand_on(self) -> None:
         top = self._top()

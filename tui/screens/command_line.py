@@ -7,14 +7,15 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Input
+
+from tui.screens.typing_dialog import TypingDialog
 
 __all__ = ["CommandLine"]
 
 
-class CommandLine(ModalScreen[str | None]):
+class CommandLine(TypingDialog[str | None]):
     """Answers with what was typed."""
 
     DEFAULT_CSS = """
@@ -35,9 +36,6 @@ class CommandLine(ModalScreen[str | None]):
         line = Input(self._first, placeholder=": command", suggester=SuggestFromList(self._completions), select_on_focus=False)
         line.cursor_blink = False
         yield line
-
-    def on_mount(self) -> None:
-        self.query_one(Input).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value.strip() or None)

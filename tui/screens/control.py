@@ -10,19 +10,19 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
 from kd.views.run_summary import run_state_word
 from kd.views.safe_text import safe_text
 from tui.feed.actions import Asked, Launch, Outcome, Request, describe_state
 from tui.feed.feed import Feed
+from tui.screens.typing_dialog import TypingDialog
 from tui.widgets.dialog_parts import Choice, Field, Lines, labelled
 
 __all__ = ["ControlDialog", "LaunchDialog", "RequestDialog"]
 
 
-class ControlDialog(ModalScreen[None]):
+class ControlDialog(TypingDialog[None]):
     """What the dialogs share: a box of lines, two buttons, and the answer below them."""
 
     DEFAULT_CSS = """
@@ -73,7 +73,7 @@ class RequestDialog(ControlDialog):
 
     def __init__(self, feed: Feed, kind: Literal["pause", "cancel"], run: str) -> None:
         super().__init__(feed)
-        self._kind = kind
+        self._kind: Literal["pause", "cancel"] = kind
         self._run = run
         self._key = f"tui:{secrets.token_hex(16)}"
         self._seen = feed.frame.position
@@ -95,9 +95,6 @@ class RequestDialog(ControlDialog):
                 yield Button("Append", id="do", disabled=True, compact=True)
                 yield Button("Back", id="back", compact=True)
             yield Lines(id="answer")
-
-    def on_mount(self) -> None:
-        self.query_one("#reason", Input).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._preview()
@@ -144,6 +141,8 @@ class RequestDialog(ControlDialog):
 class LaunchDialog(ControlDialog):
     """Starts a process of its own that works on a run."""
 
+    FIRST = "#do"
+
     def __init__(self, feed: Feed, title: str, launch: Launch) -> None:
         super().__init__(feed)
         self._title = title
@@ -158,9 +157,6 @@ class LaunchDialog(ControlDialog):
                 yield Button("Start", id="do", compact=True)
                 yield Button("Back", id="back", compact=True)
             yield Lines(id="answer")
-
-    def on_mount(self) -> None:
-        self.query_one("#do", Button).focus()
 
     @on(Button.Pressed, "#do")
     def _start(self) -> None:

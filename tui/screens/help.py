@@ -9,11 +9,11 @@ from attrs import frozen
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui.commands import COMMANDS, Command
 from tui.keymap import Key, Keymap
+from tui.screens.typing_dialog import TypingDialog
 from tui.widgets.painting import Pieces
 from tui.widgets.row_list import Column, RowList, Rows
 from tui.widgets.virtual_lines import VirtualLines
@@ -34,7 +34,7 @@ class _Entry:
     choice: Key | Command
 
 
-class HelpScreen(ModalScreen[Key | Command | None]):
+class HelpScreen(TypingDialog[Key | Command | None]):
     """Answers with the row that was chosen."""
 
     DEFAULT_CSS = """
@@ -67,7 +67,6 @@ class HelpScreen(ModalScreen[Key | Command | None]):
 
     def on_mount(self) -> None:
         self._show("")
-        self.query_one(Input).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._show(event.value)

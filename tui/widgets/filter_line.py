@@ -39,10 +39,14 @@ class FilterLine(Input):
         super().__init__(placeholder=placeholder, id=id, select_on_focus=False)
         self.cursor_blink = False
 
+    def allow_focus(self) -> bool:
+        """Not before it is called: a new screen gives the focus to the first that takes it."""
+        return super().allow_focus() and self.has_class("-open")
+
     def call(self) -> None:
         """Show the line and type into it."""
         self.add_class("-open")
-        self.focus()
+        self.screen.set_focus(self)  # at once: what is typed next is meant for it
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

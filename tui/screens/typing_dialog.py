@@ -1,0 +1,43 @@
+"""A dialog that is typed into: what is typed while it opens comes first."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+from textual import events
+from textual.screen import ModalScreen
+
+__all__ = ["TypingDialog"]
+
+Answer = TypeVar("Answer")
+
+
+class TypingDialog(ModalScreen[Answer]):
+    """Keeps keys until its first field has the focus, and then hands them to it in their order."""
+
+    AUTO_FOCUS: ClassVar[str | None] = ""
+    FIRST: ClassVar[str] = "Input"
+    """Selects what has the focus first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._early: list[events.Key] | None = []
+        """None once the field takes keys itself."""
+
+    def on_mount(self) -> None:
+        self.call_later(self._open)
+
+    def on_key(self, event: events.Key) -> None:
+        if self._early is not None:
+            self._early.append(event)
+
+    def _open(self) -> None:
+        """Give the focus away once no key waits here: later ones would overtake it."""
+        if self.message_queue_size:
+            self.call_later(self._open)
+            return
+        field = self.query(self.FIRST).first()
+        self.set_focus(field)
+        early, self._early = self._early or [], None
+        for event in early:
+            field.post_message(event)
