@@ -6,6 +6,8 @@ the loopback one that is served, a WebSocket must come from its own page, and th
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import re
 import secrets
@@ -14,16 +16,20 @@ import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import textual_serve.server
 from aiohttp import web
-from textual_serve.server import Server
+from textual_serve.app_service import AppService
+from textual_serve.server import Server, to_int
 
 __all__ = ["LOOPBACK", "WebView", "serve"]
 
 LOOPBACK = "127.0.0.1"
 _COOKIE = "kd_token"
 _MAX_VISITORS = 8
+_HEARTBEAT_SECONDS = 15.0
+_GRACE_SECONDS = 5.0
 _FOREIGN_FONT = re.compile(r'<link\s+rel="stylesheet"\s+href="https?://[^>]*>')
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -41,6 +47,7 @@ class WebView(Server):
         (templates / page.name).write_text(_FOREIGN_FONT.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
         super().__init__(shlex.join(command), host=LOOPBACK, port=port, title="kd tui", templates_path=templates)
         self._address = f"{LOOPBACK}:{port}"
+        self._arguments = tuple(command)
         self._num_visitors = 0
 
     @property
@@ -61,10 +68,18 @@ class WebView(Server):
         if self._num_visitors == _MAX_VISITORS:
             raise web.HTTPServiceUnavailable(text=f"{_MAX_VISITORS} visitors look at this already: close a tab.")
         self._num_visitors += 1
+        page = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS)
+        await page.prepare(request)
+        visitor = _Visitor(
+            self._arguments, write_bytes=page.send_bytes, write_str=page.send_str, close=page.close, download_manager=self.download_manager
+        )
         try:
-            return await super().handle_websocket(request)
+            await visitor.start(to_int(request.query.get("width", ""), 80), to_int(request.query.get("height", ""), 24))
+            await self._process_messages(page, visitor)
         finally:
             self._num_visitors -= 1
+            await visitor.stop()
+        return page
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -87,6 +102,33 @@ class WebView(Server):
 
     def _is_token(self, text: str) -> bool:
         return hmac.compare_digest(text.encode(), self.token.encode())
+
+
+class _Visitor(AppService):
+    """The process of one visitor, started without a shell and gone when the visitor is."""
+
+    def __init__(self, arguments: Sequence[str], **ports: Any) -> None:
+        super().__init__(shlex.join(arguments), **ports)
+        self._arguments = arguments
+
+    async def stop(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(super().stop(), _GRACE_SECONDS)
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            await asyncio.wait_for(process.communicate(), _GRACE_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.communicate()
+
+    async def _open_app_process(self, width: int = 80, height: int = 24) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        environment = self._build_environment(width=width, height=height)
+        process = await asyncio.create_subprocess_exec(*self._arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+        self._process, self._stdin = process, process.stdin
+        return process
 
 
 def serve(command: Sequence[str], port: int) -> None:
