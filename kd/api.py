@@ -41,7 +41,7 @@ from ledger.ownership import claim, is_owned, wait_for_death
 from ledger.record import Cursor, Record
 from ledger.segments import FileStore
 
-__all__ = ["Ledger", "Run", "actor", "default_ledger", "open", "resume", "start"]
+__all__ = ["Ledger", "Run", "actor", "default_ledger", "ledger_path", "open", "resume", "start"]
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -77,10 +77,17 @@ def open(ledger: str | Path | None = None, *, write: bool = True, create: bool =
             return Ledger(create_ledger(path, origin=new.origin, registry=REGISTRY, redactor=redactor, signer=new), new_vkey=new.vkey)
         except LedgerExistsError:
             pass  # another process was first
-    if not path.exists():
-        raise NotALedgerError(f"There is no ledger at {path}: name one with --ledger or $KD_LEDGER, or make one with `kd run`.")
+    path = ledger_path(path)
     signer = signer_for(keys, Layout(path).read_identity().origin) if write else None
     return Ledger(open_ledger(path, registry=REGISTRY, write=write, redactor=redactor, signer=signer))
+
+
+def ledger_path(ledger: str | Path | None = None) -> Path:
+    """The folder at `ledger`, else at $KD_LEDGER, else ./.kd/ledger; NotALedgerError if there is none."""
+    path = default_ledger() if ledger is None else Path(ledger)
+    if not path.exists():
+        raise NotALedgerError(f"There is no ledger at {path}: name one with --ledger or $KD_LEDGER, or make one with `kd run`.")
+    return path
 
 
 def default_ledger() -> Path:

@@ -27,6 +27,7 @@ from kd.run.stages import STAGES
 from kd.stage import Completed
 from kd.views.run_view import RunView, view_runs
 from ledger.errors import BlobDamagedError, BlobMissingError
+from ledger.findings import Finding as LedgerFinding
 from ledger.fsck import check_ledger
 from ledger.head_examination import Trust
 from ledger.record import BlobRef, Record
@@ -60,6 +61,11 @@ class LevelResult:
     def is_ok(self) -> bool:
         return not self.findings
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether the lines at least are whole, so that it is worth folding them; blobs may still be missing."""
+        return all(finding.code.startswith("blob_") for finding in self.findings)
+
 
 @frozen(kw_only=True)
 class AuditReport:
@@ -81,7 +87,7 @@ def check_chain(path: Path, trust: Trust) -> LevelResult:
     report = check_ledger(path, depth="full", trust=trust)
     found = {
         severity: tuple(
-            Finding(code=finding.code, message=finding.message, position=finding.position)
+            Finding(code=finding.code, message=_placed(finding), position=finding.position)
             for finding in report.findings
             if finding.severity == severity
         )
@@ -97,6 +103,10 @@ def audit_run(store: FileStore, run: str, chain: LevelResult) -> AuditReport:
     levels = (chain, _check_refold(view), _check_blobs(store, records), _check_recompute(store, records))
     verdict = next((result.verdict for result in _results(view) if result.verdict is not None), None)
     return AuditReport(run=run, levels=levels, state=states.status_of(view.run), verdict=verdict)
+
+
+def _placed(finding: LedgerFinding) -> str:
+    return finding.message if finding.segment is None else f"{finding.segment}: {finding.message}"
 
 
 def _check_refold(view: RunView) -> LevelResult:

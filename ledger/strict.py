@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
-from cattrs.cols import homogenous_tuple_structure_factory
+from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
 from cattrs.errors import ForbiddenExtraKeysError
 
 from ledger.errors import PayloadError
@@ -45,7 +45,9 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_literal, _literal)
     converter.register_structure_hook_func(_is_enum, _member)
     converter.register_structure_hook_factory(_is_tuple, partial(_array_hook, converter))
-    converter.register_structure_hook_factory(_is_dict, partial(_object_hook, converter.gen_structure_mapping))
+    # not by the converter's own method, which registers its hook without the check as soon as it is called
+    make_dict = partial(mapping_structure_factory, converter=converter, structure_to=dict)
+    converter.register_structure_hook_factory(_is_dict, partial(_object_hook, make_dict))
     converter.register_structure_hook_factory(attrs.has, partial(_object_hook, converter.gen_structure_attrs_fromdict))
     return converter
 

@@ -20,9 +20,9 @@ __all__ = ["audit"]
 
 def audit(run: RunName, *, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Check the chain, fold every stage again, hash every blob, and derive measurements, gates and verdict anew."""
-    path = api.default_ledger() if ledger is None else ledger
+    path = api.ledger_path(ledger)
     chain = check_chain(path, Trust(vkeys=key_folder(os.environ).trusted()))
-    if chain.is_ok:
+    if chain.is_readable:
         opened = api.open(path, write=False)
         found, _ = find_run_place(opened, run)
         report = audit_run(opened.store, found.id, chain)

@@ -50,7 +50,7 @@ def fsck(
     """Hold every stored byte against the rules of the format; changes nothing unless told to."""
     if accept_loss is not None and not repair:
         raise UsageError("--accept-loss says what a repair may cost.", hint="Give --repair as well.")
-    path = api.default_ledger() if ledger is None else ledger
+    path = api.ledger_path(ledger)
     own = key_folder(os.environ)
     trust = Trust(vkeys=own.trusted(), keys=own, notes=tuple(each.read_text(encoding="utf-8") for each in note))
     report = check_ledger(path, depth, registry=REGISTRY, repair=repair, accept_loss=accept_loss, trust=trust)
@@ -71,7 +71,7 @@ def fsck(
 @APP.command
 def stats(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Count records and bytes by event name and segment, and what is remarkable among them."""
-    found = ledger_stats(api.default_ledger() if ledger is None else ledger)
+    found = ledger_stats(api.ledger_path(ledger))
     if json:
         print_document(asdict(found))
         return DONE

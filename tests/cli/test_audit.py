@@ -59,8 +59,8 @@ def test_an_altered_line_is_found_by_every_command(copied_ledger: Path, capsys: 
     segment.write_bytes(text.replace(b'"kl_nats"', b'"lk_nats"', 1))
     for arguments in (["audit", "latest"], ["show", "latest"], ["runs"], ["replay", "latest"]):
         assert run_command([*arguments, "--ledger", str(copied_ledger)]) == 5
-        words = capsys.readouterr().err
-        assert "00000000" in words
+        printed = capsys.readouterr()
+        assert "00000000" in printed.out + printed.err
 
 
 def test_a_torn_last_line_loses_nothing(copied_ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:

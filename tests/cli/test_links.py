@@ -16,7 +16,7 @@ from ledger.record import Record
 
 def _record(ledger: Path, index: int) -> tuple[str, Record]:
     run = kd.open(ledger, write=False).run("latest")
-    return run.id, list(run.records())[index]
+    return run.id, next(record for record in list(run.records())[index:] if record.batch_index == record.batch_size)
 
 
 def _json(arguments: list[str], ledger: Path, capsys: pytest.CaptureFixture[str]) -> Any:

@@ -130,6 +130,17 @@ def test_every_mistake_of_a_payload_is_named() -> None:
     assert found["$"] == "unknown key 'more' @ $"
 
 
+def test_a_dict_is_demanded_whatever_was_read_before() -> None:
+    """A type that was structured once is as strict the second time, also after the converter has learnt others."""
+    for seen in (dict[str, bytes], tuple[dict[str, bytes], ...], dict[str, bytes]):
+        with pytest.raises(PayloadError, match="expected"):
+            structure(1, seen)
+    assert structure({}, dict[str, bytes]) == {}
+    structure((), tuple[int, ...])
+    with pytest.raises(PayloadError, match="expected an object"):
+        structure([], dict[str, bytes])
+
+
 @pytest.mark.parametrize(
     ("value", "cls"),
     [("1", int), (True, int), (1.0, int), ("ab", tuple[str, ...]), (1, bool), (None, str), ([], dict[str, int]), ("x", Inner)],
