@@ -30,11 +30,12 @@ def write_snapshot(app: KdApp, out: Path, size: tuple[int, int]) -> None:
         deadline = time.monotonic() + _WAIT_SECONDS
         while not app.is_settled and time.monotonic() < deadline:
             await asyncio.sleep(_LOOK_SECONDS)
+        is_settled = app.is_settled  # of a run that goes on, more may come while this is drawn
         await pilot.pause()
         damage = app.feed.frame.damage or app.failure
         if damage is not None:
             failure.append(damage)
-        elif not app.is_settled:
+        elif not is_settled:
             failure.append(f"The ledger was not read within {_WAIT_SECONDS:.0f} s: draw a picture of fewer records with --at.")
         else:
             out.write_text(screen_text(app) if out.suffix == ".txt" else screen_svg(app), encoding="utf-8")

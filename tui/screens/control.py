@@ -103,6 +103,7 @@ class RequestDialog(ControlDialog):
         self._preview()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.set_focus(event.input)  # an Enter too many goes no further than one
         self.focus_next()
 
     @on(Button.Pressed, "#do")

@@ -33,7 +33,7 @@ class HeaderLine(Widget):
         for part in self.path:
             left += [(f" {glyphs.separator} ", "muted"), (part, "text")]
         right = [(f"  {words}", tone) for words, tone in (*_position(frame, glyphs), _chain(frame, glyphs), _access(frame))]
-        middle = [(f"   {self.answer or self.facts}", "held" if self.answer else "text")] if self.answer or self.facts else []
+        middle = [(f"   {words}", tone) for words, tone in ((self.facts, "text"), (self.answer, "held")) if words]
         room = max(width - width_of(right) - 1, 0)
         pieces = [*fitted([*left, *middle], room, ellipsis=glyphs.ellipsis), *right]
         return paint(pieces, width=width, palette=palette_of(self.app), background="panel")
