@@ -65,8 +65,7 @@ class IndexFile:
 
     def places(self) -> Iterator[Place]:
         """All places, in order."""
-        rows = self._connection.execute("SELECT segment, offset_bytes, position, chain FROM place ORDER BY position")
-        return (_place(row) for row in rows)
+        return map(_place, _rows(self._connection, "SELECT segment, offset_bytes, position, chain FROM place ORDER BY position"))
 
     def keep_places(self, places: Iterable[Place]) -> None:
         rows = [(each.position, each.segment, each.offset, each.chain) for each in places]
@@ -87,8 +86,8 @@ class IndexFile:
     def snapshots(self) -> Iterator[Snapshot]:
         """All states, in order."""
         columns = "projection, version, position, chain, state, sha256"
-        rows = self._connection.execute(f"SELECT {columns} FROM snapshot ORDER BY projection, version, position")  # noqa: S608  # fixed words
-        return (_snapshot(row) for row in rows)
+        query = f"SELECT {columns} FROM snapshot ORDER BY projection, version, position"  # noqa: S608  # fixed words
+        return map(_snapshot, _rows(self._connection, query))
 
     def keep_snapshot(self, snapshot: Snapshot) -> None:
         """Store a state and where it stands at once; those of older versions of its projection go."""
@@ -112,9 +111,9 @@ class IndexFile:
     @classmethod
     def _made(cls, connection: sqlite3.Connection, genesis: str) -> IndexFile:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+            for pragma in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"):
+                list(_rows(connection, pragma))
+            if list(_rows(connection, "SELECT count(*) FROM sqlite_master")) == [(0,)]:
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
                 connection.execute("INSERT INTO ledger VALUES (?)", (genesis,))
                 connection.execute("COMMIT")
@@ -126,8 +125,8 @@ class IndexFile:
     @classmethod
     def _checked(cls, connection: sqlite3.Connection, genesis: str) -> IndexFile:
         try:
-            version = connection.execute("PRAGMA user_version").fetchone()
-            if version != (_VERSION,) or connection.execute("SELECT genesis FROM ledger").fetchall() != [(genesis,)]:
+            version = list(_rows(connection, "PRAGMA user_version"))
+            if version != [(_VERSION,)] or list(_rows(connection, "SELECT genesis FROM ledger")) != [(genesis,)]:
                 raise sqlite3.DatabaseError("it is no index of this ledger")
         except sqlite3.Error:
             connection.close()
@@ -135,8 +134,15 @@ class IndexFile:
         return cls(connection, genesis)
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
-        return found
+        return next(_rows(self._connection, query, *values), None)
+
+
+def _rows(connection: sqlite3.Connection, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+    """What `query` finds; DatabaseError also where the file holds bytes that are no text, of which Python says something else."""
+    try:
+        yield from connection.execute(query, values)
+    except UnicodeDecodeError as error:
+        raise sqlite3.DatabaseError("it holds a text that is none") from error
 
 
 def is_garbled(error: sqlite3.Error) -> bool:

@@ -81,11 +81,18 @@ def test_reading_begins_at_a_place_of_the_index(ledger: Path) -> None:
         assert next(store.scan(start=2_200, stop=2_201)) == wanted
 
 
+def _replace(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+
+
 _SPOILED: dict[str, Callable[[Path], object]] = {
     "no database": lambda ledger: (ledger / "index.sqlite").write_bytes(b"not a database" * 999),
     "empty": lambda ledger: (ledger / "index.sqlite").write_bytes(b""),
     "cut": lambda ledger: os.truncate(ledger / "index.sqlite", 8_192),
     "missing": lambda ledger: (ledger / "index.sqlite").unlink(),
+    "name that is no text": lambda ledger: _replace(ledger / "index.sqlite", b"CREATE TABLE ledger", b"CREATE TABLE \xc5edger"),
     "no table": lambda ledger: change_index(ledger, "DROP TABLE place"),
     "other version": lambda ledger: change_index(ledger, "PRAGMA user_version = 9"),
     "other ledger": lambda ledger: change_index(ledger, "UPDATE ledger SET genesis = 'x'"),
