@@ -92,7 +92,7 @@ _SPOILED: dict[str, Callable[[Path], object]] = {
     "empty": lambda ledger: (ledger / "index.sqlite").write_bytes(b""),
     "cut": lambda ledger: os.truncate(ledger / "index.sqlite", 8_192),
     "missing": lambda ledger: (ledger / "index.sqlite").unlink(),
-    "name that is no text": lambda ledger: _replace(ledger / "index.sqlite", b"CREATE TABLE ledger", b"CREATE TABLE \xc5edger"),
+    "name that is no text": lambda ledger: _replace(ledger / "index.sqlite", b"ledgerledger", b"l\xc5dgerledger"),
     "no table": lambda ledger: change_index(ledger, "DROP TABLE place"),
     "other version": lambda ledger: change_index(ledger, "PRAGMA user_version = 9"),
     "other ledger": lambda ledger: change_index(ledger, "UPDATE ledger SET genesis = 'x'"),
