@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
-from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
+from cattrs.cols import homogenous_tuple_structure_factory
+from cattrs.cols import mapping_structure_factory as _mapping_factory  # pyright: ignore[reportUnknownVariableType]  # two arguments lack types
 from cattrs.errors import ForbiddenExtraKeysError
 
 from ledger.errors import PayloadError
@@ -46,7 +47,7 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_enum, _member)
     converter.register_structure_hook_factory(_is_tuple, partial(_array_hook, converter))
     # not by the converter's own method, which registers its hook without the check as soon as it is called
-    make_dict = partial(mapping_structure_factory, converter=converter, structure_to=dict)
+    make_dict = partial(_mapping_factory, converter=converter, structure_to=dict)
     converter.register_structure_hook_factory(_is_dict, partial(_object_hook, make_dict))
     converter.register_structure_hook_factory(attrs.has, partial(_object_hook, converter.gen_structure_attrs_fromdict))
     return converter
