@@ -16,7 +16,9 @@ from pathlib import Path
 from statistics import median
 
 from ledger import Projection, Record, follow, open_index, open_ledger, project
+from ledger.proofs import prove, verify_proof
 from ledger.record import Cursor
+from ledger.tree_head import Signer
 from tests.bench.big_ledger import BIG_ORIGIN, BIG_REGISTRY, make_big_ledger
 from tests.bench.rows import Row, quantile
 from tests.bench.scratch import scratch_folder
@@ -41,6 +43,7 @@ def measure(*, is_quick: bool, num_rounds: int | None = None) -> tuple[Row, ...]
             _milliseconds("replay", path, positions, f"open for reading and replay to a position of {title}, index warm"),
             _milliseconds("append", path, positions, f"open {title} for appending", 1000.0, against=scanned),
             _memory(path, title),
+            *_proofs(path, title, positions),
         )
 
 
@@ -57,6 +60,47 @@ def _milliseconds(work: str, path: Path, positions: list[int], title: str, limit
         must=None if limit is None else f"ours <= {limit:g}",
         holds=None if limit is None else high <= limit,
         note=f"n = {len(took)}, {min(took):.0f} to {max(took):.0f} ms, nine in ten within {high:.0f} ms",
+    )
+
+
+def _proofs(path: Path, title: str, positions: list[int]) -> tuple[Row, ...]:
+    """One record proven to a stranger who has the public key alone: how large, how long to make, how long to check."""
+    signer = Signer.generate(BIG_ORIGIN)
+    made, checked, sizes = [], [], []
+    with open_ledger(path, registry=BIG_REGISTRY, signer=signer) as store:
+        begin = time.perf_counter()
+        store.sign_head()
+        signing = time.perf_counter() - begin
+        for position in positions:
+            begin = time.perf_counter()
+            proof = prove(store, position)
+            made.append(1000 * (time.perf_counter() - begin))
+            begin = time.perf_counter()
+            verify_proof(proof, [signer.vkey])
+            checked.append(1000 * (time.perf_counter() - begin))
+            sizes.append(32 * (proof.split("\n\n")[0].count("\n") - 2))
+    return (
+        Row(
+            work=f"raw hashes of an inclusion proof in {title}",
+            ours=max(sizes),
+            unit="bytes",
+            must="ours <= 700",
+            holds=max(sizes) <= 700,
+            note=f"n = {len(sizes)}, the largest; signing the first head of all took {signing:.1f} s",
+        ),
+        _took(f"inclusion proof in {title}, made", made, 20.0),
+        _took(f"inclusion proof in {title}, verified", checked, 5.0),
+    )
+
+
+def _took(work: str, took: list[float], limit: float) -> Row:
+    return Row(
+        work=work,
+        ours=max(took),
+        unit="ms",
+        must=f"ours < {limit:g}",
+        holds=max(took) < limit,
+        note=f"n = {len(took)}, the slowest; median {median(took):.2f} ms",
     )
 
 
