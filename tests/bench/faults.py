@@ -87,7 +87,11 @@ def _row(trial: Callable[[Path], Outcome], *, is_in_memory: bool) -> Row:
     begin = perf_counter()
     with warnings.catch_warnings(), _folder(is_in_memory=is_in_memory) as folder:
         warnings.simplefilter("ignore", NotDurableWarning)
-        outcome = trial(folder)
+        try:
+            outcome = trial(folder)
+        except Exception as error:  # the other faults are tried all the same
+            broken = f"{type(error).__name__}: {error}"
+            outcome = Outcome(fault="a trial that did not come to its end", num_tried=1, violations=(broken,))
     struck = f", {outcome.num_struck} of them struck" if outcome.num_struck is not None else ""
     words = [f"{outcome.num_tried} tried{struck}", outcome.note, *outcome.violations[:3], f"{perf_counter() - begin:.0f} s"]
     note = "; ".join(filter(None, words))
