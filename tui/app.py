@@ -204,6 +204,8 @@ class KdApp(OrdersApp, inherit_bindings=False):
 
     def _draw(self) -> None:
         """Draw the newest frame on the screen that is seen, be it behind a dialog."""
+        if not self.is_running:
+            return  # the widgets are being taken away
         self._drawn, self._is_drawing_later = time.monotonic(), False
         frame = self.feed.take()
         top = self._top()

@@ -119,7 +119,7 @@ async def test_space_holds_the_view_at_the_record_and_l_goes_live(ledger: Path) 
         await wait_for(pilot, lambda: "VIEW HELD" in text_of(app))
         assert app.feed.frame.position == 20
         await pilot.press("1")
-        await wait_for(pilot, lambda: "1 runs" in text_of(app))
+        await wait_for(pilot, lambda: "1 run " in text_of(app))
         await pilot.press("L")
         await wait_for(pilot, lambda: "3 runs" in text_of(app))
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tui.judged_ledger import SECOND, write_judged_ledger
+from tests.tui.ledgers import make_ledger
 from tests.tui.test_keys import digest_of
 from tui.__main__ import main
 
@@ -49,12 +51,32 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("name", "options"), _ROWS, ids=[name for name, _ in _ROWS])
 def test_a_screen_looks_as_it_did(golden: Path, tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
     """The picture has the bytes of the one that was looked at and kept."""
-    out = tmp_path / f"{name}.svg"
-    assert main(["latest", *options, "--ledger", str(golden), "--snapshot", str(out)]) == 0
+    _compare(golden, tmp_path / f"{name}.svg", "latest", *options)
+
+
+@pytest.mark.skipif(not _is_pinned(), reason="another Textual or Rich draws other pictures")
+@pytest.mark.parametrize("screen", ["data", "evaluation", "governance"])
+def test_texts_look_as_they_did(tmp_path: Path, screen: str) -> None:
+    """The same of a ledger that has its blobs: prompts, replies and transcripts, some of which mean harm."""
+    write_judged_ledger(tmp_path / "ledger")
+    _compare(tmp_path / "ledger", tmp_path / f"{screen}-texts.svg", SECOND, "--screen", screen)
+
+
+@pytest.mark.skipif(not _is_pinned(), reason="another Textual or Rich draws other pictures")
+@pytest.mark.parametrize("size", ["120x40", "80x24"])
+def test_runs_in_trouble_look_as_they_did(tmp_path: Path, size: str) -> None:
+    """A run that was interrupted, one that is paused and one that failed."""
+    make_ledger(tmp_path / "ledger").close()
+    _compare(tmp_path / "ledger", tmp_path / f"trouble-{size}.svg", "--screen", "runs", "--size", size)
+
+
+def _compare(ledger: Path, out: Path, *arguments: str) -> None:
+    """Draw `out`, and compare it with the picture of its name that is kept."""
+    assert main([*arguments, "--ledger", str(ledger), "--snapshot", str(out)]) == 0
     kept = _PICTURES / out.name
     if os.environ.get("KD_NEW_PICTURES"):
         shutil.copyfile(out, kept)
-    assert out.read_bytes() == kept.read_bytes(), f"it changed: compare {out} with {kept}"
+    assert out.read_bytes() == kept.read_bytes(), f"it changed: compare {out} with {kept}; KD_NEW_PICTURES=1 keeps the new one"
 
 
 @pytest.mark.parametrize("screen", _SCREENS)

@@ -98,7 +98,7 @@ class RunsScreen(KdScreen):
                 stage_lamps(view, is_owned=is_owned, glyphs=glyphs),
                 (run_state(view, is_owned=is_owned, glyphs=glyphs),),
                 ((glyphs.dash if progress is None else f"{progress.done:,}/{progress.total:,}", "text"),),
-                ((row["verdict"] or glyphs.dash, _verdict_tone(row["verdict"])),),
+                (((row["verdict"] or glyphs.dash).replace("_", " "), _verdict_tone(row["verdict"])),),
                 ((f"{span(_age(view, frame))} ago", "muted"),),
                 ((f"{view.num_records:,}", "muted"),),
                 ((span(view.seconds), "muted"),),
@@ -112,7 +112,8 @@ class RunsScreen(KdScreen):
         self._advise()
 
     def header_facts(self, frame: Frame) -> str:
-        shown = f"{len(frame.runs)} runs" if not self._words else f"{len(self._views)} of {len(frame.runs)} runs"
+        runs = "1 run" if len(frame.runs) == 1 else f"{len(frame.runs)} runs"
+        shown = runs if not self._words else f"{len(self._views)} of {runs}"
         return f"{shown}  by {_SORTS[self._sort][0]}"
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
