@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import kd
+from ledger.events import OwnerClaimed
 from tests.command_line import kd_environment, run_kd
 from tests.tui.tmux import MISSING, Tmux
 
@@ -27,16 +29,15 @@ _SMALL = {
 }
 _INTERRUPTED_SECONDS = 2.0
 _PATIENCE_SECONDS = 90.0
-_OWNER = re.compile(r"running pid (\d+)")
 _STEP = re.compile(r"(\d+)/60 step")
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Tmux:
-    """A shell with colours."""
+    """A shell with colours, whose terminal says itself how large it is."""
     environment = {**kd_environment(), "PYTHONPATH": str(_ROOT), "TERM": "xterm-256color"}
-    del environment["NO_COLOR"]
-    return Tmux(tmp_path, environment)
+    kept = {name: value for name, value in environment.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
+    return Tmux(tmp_path, kept)
 
 
 def _start(ledger: Path) -> str:
@@ -49,9 +50,11 @@ def _start(ledger: Path) -> str:
     return found[0]
 
 
-def _owner(screen: str) -> int | None:
-    found = _OWNER.search(screen)
-    return None if found is None else int(found[1])
+def _owner(ledger: Path, run: str) -> int | None:
+    """The process that owns the run now; the header says it too, where it is wide enough."""
+    opened = kd.open(ledger, write=False)
+    claims = [record.event.pid for record in opened.store.read(f"own/{run}") if isinstance(record.event, OwnerClaimed)]
+    return claims[-1] if claims and opened.is_owned(run) else None
 
 
 def _steps(screen: str) -> int:
@@ -83,7 +86,8 @@ def test_a_run_is_watched_paused_killed_resumed_and_judged(tmp_path: Path, termi
         terminal.wait_for("paused", lambda screen: "Append" not in screen, seconds=_PATIENCE_SECONDS)
 
         _resume(terminal, run)
-        owner = _owner(terminal.wait_for(_owner, seconds=_PATIENCE_SECONDS))
+        terminal.wait_for("running", lambda _: _owner(ledger, run), seconds=_PATIENCE_SECONDS)
+        owner = _owner(ledger, run)
         assert owner is not None
         os.kill(owner, signal.SIGKILL)
         killed = time.monotonic()
@@ -91,8 +95,7 @@ def test_a_run_is_watched_paused_killed_resumed_and_judged(tmp_path: Path, termi
         assert time.monotonic() - killed < _INTERRUPTED_SECONDS
 
         _resume(terminal, run)
-        again = _owner(terminal.wait_for(_owner, seconds=_PATIENCE_SECONDS))
-        assert again != owner
+        terminal.wait_for(lambda _: _owner(ledger, run) not in {None, owner}, seconds=_PATIENCE_SECONDS)
         terminal.wait_for(
             "governance ✓", lambda screen: re.search(r"verdict +(rejected|waiver|approved)", screen), seconds=_PATIENCE_SECONDS
         )
