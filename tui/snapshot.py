@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = ["SnapshotError", "write_snapshot"]
 
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
+_EQUAL_LOOKS, _MOST_LOOKS = 3, 50
 
 
 class SnapshotError(Exception):
@@ -31,16 +33,25 @@ def write_snapshot(app: KdApp, out: Path, size: tuple[int, int]) -> None:
         while not app.is_settled and time.monotonic() < deadline:
             await asyncio.sleep(_LOOK_SECONDS)
         is_settled = app.is_settled  # of a run that goes on, more may come while this is drawn
-        await pilot.pause()
+        picture = await _picture(app, pilot, screen_text if out.suffix == ".txt" else screen_svg)
         damage = app.feed.frame.damage or app.failure
         if damage is not None:
             failure.append(damage)
         elif not is_settled:
             failure.append(f"The ledger was not read within {_WAIT_SECONDS:.0f} s: draw a picture of fewer records with --at.")
         else:
-            out.write_text(screen_text(app) if out.suffix == ".txt" else screen_svg(app), encoding="utf-8")
+            out.write_text(picture, encoding="utf-8")
         app.exit(0)
 
     app.run(headless=True, size=size, auto_pilot=draw)
     if failure:
         raise SnapshotError(failure[0])
+
+
+async def _picture(app: KdApp, pilot: Pilot[Any], draw: Callable[[KdApp], str]) -> str:
+    """What is seen once it stays so: a scroll bar that comes or goes lays the screen out once more."""
+    seen: list[str] = []
+    while len(seen) < _MOST_LOOKS and (len(seen) < _EQUAL_LOOKS or len(set(seen[-_EQUAL_LOOKS:])) > 1):
+        await pilot.pause(_LOOK_SECONDS)
+        seen.append(draw(app))
+    return seen[-1]
