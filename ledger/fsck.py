@@ -196,12 +196,12 @@ class _Check:
         """
         offset, num_bytes = 0, _PIECE_BYTES
         while self._depth == "full" and num_bytes <= _LONGEST_BATCH_BYTES:
-            lines = data[offset : data.rfind(b"\n", offset, offset + num_bytes) + 1].split(b"\n")[:-1]
-            num_taken = self.examination.take_clean(lines) if lines else 0
-            if num_taken:
-                self._heads.take(lines[:num_taken])
-                offset += sum(map(len, lines[:num_taken])) + num_taken
-            num_bytes = _PIECE_BYTES if num_taken else 4 * num_bytes
+            end = data.rfind(b"\n", offset, offset + num_bytes) + 1
+            lines = self.examination.take_clean(data[offset:end]) if end > offset else []
+            if lines:
+                self._heads.take(lines)
+                offset += sum(map(len, lines)) + len(lines)
+            num_bytes = _PIECE_BYTES if lines else 4 * num_bytes
         return offset
 
     def _place(self, segment: int, offset: int) -> Place:

@@ -74,7 +74,7 @@ class SegmentWriter:
     def __enter__(self) -> None:
         """Be the only writer of all processes; caught up, with what a dead writer left undone put right."""
         if not self._lock.try_acquire():
-            self.catch_up()  # while others write, so that less is left to do when it is our turn
+            self.catch_up(size=self._size())  # while others write, so that less is left to do when it is our turn
             self._lock.acquire()
         try:
             if self._lock.is_marked:

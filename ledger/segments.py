@@ -124,7 +124,7 @@ class FileStore:
                 self._learn_keys(stream, key)  # a failure to catch up makes it all be read anew
                 appended = self._append_locked(stream, ready, expected, key, guards)
             self._places.note(self._writer.place)
-            ticket = self._writer.syncer.wrote()
+            ticket = self._writer.syncer.wrote(self._writer.place.offset)
         self._heads.appended(appended.last + 1)
         if ready.durability is Durability.TRANSITION:
             self._writer.syncer.wait(ticket)

@@ -6,6 +6,7 @@ lines are not verified here; whoever depends on one holds it against the chain o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import msgspec
@@ -27,6 +28,8 @@ _DECODERS: dict[str, msgspec.json.Decoder[TreeHeadSigned] | msgspec.json.Decoder
     "ledger.key_added/1": msgspec.json.Decoder(KeyAdded),
     "ledger.key_retired/1": msgspec.json.Decoder(KeyRetired),
 }
+_PIECE_BYTES = 1_048_576
+"""A longer piece would not stay in a processor's cache; a line is far shorter."""
 _NAMES = tuple(name.removeprefix("ledger.").encode() for name in _DECODERS)
 
 
@@ -52,20 +55,24 @@ class SignedHistory:
 
     def refresh(self) -> None:
         """Read what was appended since."""
-        while True:
-            try:
-                with self._layout.segment(self._segment).open("rb") as stream:
-                    stream.seek(self._offset)
-                    data = stream.read()
-            except FileNotFoundError:
-                return
-            end = data.rfind(b"\n") + 1
-            for line in _own_lines(data[:end]):
-                self._take(line)
-            self._offset += end
-            if not self._layout.segment(self._segment + 1).exists():
-                return
+        while self._read_segment() and self._layout.segment(self._segment + 1).exists():
             self._segment, self._offset = self._segment + 1, 0
+
+    def _read_segment(self) -> bool:
+        """Read the rest of the segment, a piece at a time; False if there is none."""
+        try:
+            stream = self._layout.segment(self._segment).open("rb", buffering=0)
+        except FileNotFoundError:
+            return False
+        with stream:
+            while data := os.pread(stream.fileno(), _PIECE_BYTES, self._offset):
+                end = data.rfind(b"\n") + 1
+                if end == 0:
+                    break
+                for line in _own_lines(data, end):
+                    self._take(line)
+                self._offset += end
+        return True
 
     def latest(self) -> RecordedHead | None:
         """The recorded head over most records."""
@@ -85,12 +92,12 @@ class SignedHistory:
             return  # whoever reads the line says that it is damaged
 
 
-def _own_lines(data: bytes) -> Iterator[bytes]:
-    """The lines of `data` whose event is one of those that matter here."""
+def _own_lines(data: bytes, end: int) -> Iterator[bytes]:
+    """The lines of the first `end` bytes of `data` whose event is one of those that matter here."""
     start = 0
-    while (found := data.find(_MARK, start)) >= 0:
+    while (found := data.find(_MARK, start, end)) >= 0:
         start = found + len(_MARK)
         if data.startswith(_NAMES, start):
-            end = data.index(b"\n", start)
-            yield data[data.rfind(b"\n", 0, found) + 1 : end]
-            start = end
+            line_end = data.index(b"\n", start)
+            yield data[data.rfind(b"\n", 0, found) + 1 : line_end]
+            start = line_end

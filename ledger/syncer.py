@@ -7,7 +7,6 @@ tried again: the system may call the lost pages clean.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 
@@ -29,8 +28,10 @@ class Syncer:
         self._descriptor = -1
         self._written = 0
         self._synced = 0
+        self._written_bytes = 0
         self._durable_bytes = 0
         self._is_flushing = False
+        self._num_waiting = 0
         self._failure: OSError | None = None
         self._dirty = threading.Event()
         self._stopped = threading.Event()
@@ -38,27 +39,36 @@ class Syncer:
 
     def attach(self, descriptor: int) -> None:
         """From now on the file to flush is `descriptor`; the one before must have been flushed."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._is_flushing)
+        with self._mutex:
+            while self._is_flushing:
+                self._wait_for_flush()
             self._descriptor = descriptor
             self._synced = self._written
-            self._durable_bytes = 0
+            self._written_bytes = self._durable_bytes = 0
 
     @property
     def durable_bytes(self) -> int:
         """So many bytes of the file are known to be on the medium."""
         return self._durable_bytes
 
-    def wrote(self) -> int:
-        """Bytes were written; the ticket with which to wait for them."""
+    def wrote(self, end: int) -> int:
+        """The file was written up to byte `end`; the ticket with which to wait for it."""
         with self._mutex:
+            self._written_bytes = end
             self._written += 1
             return self._written
 
     def wait(self, ticket: int) -> None:
-        """Return when what was written under `ticket`, and all before it, is on the medium."""
-        while not self._is_done(ticket):
-            self._flush()
+        """Return when what was written under `ticket`, and all before it, is on the medium; PoisonedError after a failed sync."""
+        with self._mutex:
+            while self._is_flushing and self._synced < ticket:
+                self._wait_for_flush()
+            self._raise_failure()
+            if self._synced >= ticket:
+                return
+            self._is_flushing = True
+        self._flush()
+        self._raise_failure()
 
     def soon(self) -> None:
         """Have what was written flushed before long, without waiting."""
@@ -69,8 +79,11 @@ class Syncer:
                 self._flusher.start()
 
     def flush(self) -> None:
-        """Return when everything written so far is on the medium."""
-        self.wait(self.wrote())
+        """Return when everything written so far, whoever wrote it, is on the medium."""
+        with self._mutex:
+            self._written += 1
+            ticket = self._written
+        self.wait(ticket)
 
     def settle(self) -> None:
         """Return when everything this handle wrote is on the medium, without a flush if it is already."""
@@ -83,39 +96,35 @@ class Syncer:
         if self._flusher is not None:
             self._flusher.join()
 
-    def _is_done(self, ticket: int) -> bool:
-        """Whether `ticket` is on the medium; False gives the caller the duty to flush."""
-        with self._changed:
-            while True:
-                if self._failure is not None:
-                    raise PoisonedError(
-                        f"A sync failed ({self._failure.strerror}), so what was written last may not be on the disk: "
-                        "nothing more is appended; see to the disk, restart the machine and open the ledger again."
-                    ) from self._failure
-                if self._synced >= ticket:
-                    return True
-                if not self._is_flushing:
-                    self._is_flushing = True
-                    return False
-                self._changed.wait()
+    def _wait_for_flush(self) -> None:
+        self._num_waiting += 1
+        try:
+            self._changed.wait()
+        finally:
+            self._num_waiting -= 1
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise PoisonedError(
+                f"A sync failed ({self._failure.strerror}), so what was written last may not be on the disk: "
+                "nothing more is appended; see to the disk, restart the machine and open the ledger again."
+            ) from self._failure
 
     def _flush(self) -> None:
-        target, is_synced, failure, num_bytes = self._written, False, None, 0
+        target, num_bytes, is_synced = self._written, self._written_bytes, False
         try:
-            num_bytes = os.fstat(self._descriptor).st_size
             self._disk.sync(self._descriptor)
             is_synced = True
         except OSError as error:
-            failure = error
+            self._failure = error
             self._on_failure(error)
         finally:
-            with self._changed:
+            with self._mutex:
                 self._is_flushing = False
-                self._failure = self._failure or failure
                 if is_synced:
-                    self._synced = max(self._synced, target)
-                    self._durable_bytes = num_bytes
-                self._changed.notify_all()
+                    self._synced, self._durable_bytes = target, num_bytes
+                if self._num_waiting:
+                    self._changed.notify_all()
 
     def _run(self) -> None:
         while not self._stopped.is_set():

@@ -26,6 +26,10 @@ def lines(tmp_path: Path) -> list[bytes]:
         return list(store.lines())
 
 
+def _joined(lines: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
 def _rechained(lines: list[bytes]) -> list[bytes]:
     chain, out = chain_bytes(Cursor.genesis(ORIGIN).chain), list[bytes]()
     for line in lines:
@@ -38,8 +42,8 @@ def _state(lines: list[bytes], *, at_once: bool, codec: Codec | None) -> tuple[o
     blobs = Blobs(Path("nowhere"))
     examination = Examination(chain_bytes(Cursor.genesis(ORIGIN).chain), 0, blobs=blobs, codec=codec, is_deep=False)
     taken = offset = 0
-    while at_once and (more := examination.take_clean(lines[taken : taken + 7])):
-        taken += more
+    while at_once and (more := examination.take_clean(_joined(lines[taken : taken + 7]))):
+        taken += len(more)
         offset = sum(len(line) + 1 for line in lines[:taken])
     for line in lines[taken:]:
         examination.take(line, 0, offset)
@@ -94,8 +98,8 @@ def test_good_lines_are_taken_at_once(lines: list[bytes]) -> None:
     """Whole batches with nothing wrong are all taken, and an unfinished one is left."""
     start = chain_bytes(Cursor.genesis(ORIGIN).chain)
     examination = Examination(start, 0, blobs=Blobs(Path("nowhere")), codec=Codec(REGISTRY), is_deep=False)
-    assert examination.take_clean(lines) == len(lines)
+    assert examination.take_clean(_joined(lines)) == lines
     assert len(examination.named) == 1
     examination = Examination(start, 0, blobs=Blobs(Path("nowhere")), codec=None, is_deep=False)
     first_of_three = next(at for at, line in enumerate(lines) if b'"b":[1,3]' in line)
-    assert examination.take_clean(lines[: first_of_three + 2]) == first_of_three
+    assert examination.take_clean(_joined(lines[: first_of_three + 2])) == lines[:first_of_three]
