@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -14,11 +15,12 @@ from attrs import field, frozen
 from kd.generation.events import AttemptEnded
 from kd.run.events import ProcessSampled
 from kd.training.events import BatchesPlanned, StepCompleted, StepSkipped, ValidationCompleted
+from kd.views.pyramid import stored_row
 from kd.views.run_streams import is_of_run
 from kd.views.series import Series, SeriesTable
 from ledger.record import Record
 
-__all__ = ["STEP_AXES", "Curve", "Group", "MetricCurves", "apply_to_curves", "initial_curves"]
+__all__ = ["STEP_AXES", "Curve", "Group", "MetricCurves", "apply_steps_to_curves", "apply_to_curves", "initial_curves"]
 
 Group = Literal["loss", "validation", "kl", "gradient norm", "learning rate", "speed", "memory", "processor", "teacher"]
 
@@ -116,25 +118,38 @@ def _unit(name: str) -> str:
     return "nats" if name.startswith("loss.") or name.endswith("_nats") else "share"
 
 
-def _with_step(state: MetricCurves, record: Record, event: StepCompleted) -> MetricCurves:
-    steps = state.steps
-    parts = event.parts
-    if steps is None:
-        steps = SeriesTable((*_STEP_COLUMNS, *(f"loss.{part.name}" for part in parts)), STEP_AXES)
-    num_tokens, seconds = event.num_tokens, event.seconds
-    speed = num_tokens / seconds if seconds > 0 else None
-    part_values = [part.value_nats if part.num_tokens else None for part in parts]
-    num_parts = len(steps.columns) - len(_STEP_COLUMNS)
-    if len(part_values) != num_parts:
-        part_values = (part_values + [None] * num_parts)[:num_parts]
-    _, _, _, before_tokens, before_seconds = steps.last_keys()
-    steps = steps.push(
-        record.position,
-        event.step,
-        (event.loss_nats, event.grad_norm, event.lr, speed, event.peak_bytes, *part_values),
-        (record.time_ms, before_tokens + num_tokens, before_seconds + seconds),
-    )
-    return MetricCurves(state.run, steps, state.others, state.has_validation_rows)
+def apply_steps_to_curves(state: MetricCurves, records: Sequence[Record]) -> MetricCurves:
+    """The curves after `records`, all of them steps that the run completed: the same as one after the other, faster."""
+    table = state.steps
+    if table is None:
+        first: Any = records[0].event
+        table = SeriesTable((*_STEP_COLUMNS, *(f"loss.{part.name}" for part in first.parts)), STEP_AXES)
+    num_parts = len(table.columns) - len(_STEP_COLUMNS)
+    _, last_step, last_ms, num_tokens, active_seconds = table.last_keys()
+    rows: list[float] = []
+    for record in records:
+        event: Any = record.event
+        step, time_ms, tokens, seconds = event.step, record.time_ms, event.num_tokens, event.seconds
+        if step > last_step:
+            last_step = step
+        if time_ms > last_ms:
+            last_ms = time_ms
+        speed = None
+        if seconds > 0:
+            speed = tokens / seconds
+            active_seconds += seconds
+        if tokens > 0:
+            num_tokens += tokens
+        parts = [part.value_nats if part.num_tokens else None for part in event.parts]
+        if len(parts) != num_parts:
+            parts = (parts + [None] * num_parts)[:num_parts]
+        rows += (record.position, last_step, last_ms, num_tokens, active_seconds)
+        rows += stored_row((event.loss_nats, event.grad_norm, event.lr, speed, event.peak_bytes, *parts))
+    return MetricCurves(state.run, table.push_rows(array("d", rows)), state.others, state.has_validation_rows)
+
+
+def _with_step(state: MetricCurves, record: Record, _event: StepCompleted) -> MetricCurves:
+    return apply_steps_to_curves(state, (record,))
 
 
 def _with_skipped_step(state: MetricCurves, record: Record, event: StepSkipped) -> MetricCurves:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-__all__ = ["HEAD_POINTS", "POINTS_PER_BUCKET", "Bucket", "Pyramid", "Stats", "merge_stats", "stats_of", "stored"]
+__all__ = ["HEAD_POINTS", "POINTS_PER_BUCKET", "Bucket", "Pyramid", "Stats", "merge_stats", "stats_of", "stored", "stored_row"]
 
 POINTS_PER_BUCKET = 64
 HEAD_POINTS = 8192
@@ -64,6 +64,13 @@ def stored(value: float | None) -> float:
     if value is None:
         return math.nan
     return value if math.isfinite(value) else math.inf
+
+
+def stored_row(values: tuple[float | None, ...]) -> tuple[float, ...]:
+    """How the values of one row are stored."""
+    if None in values or not math.isfinite(sum(values)):  # type: ignore[arg-type]  # then there is no None
+        return tuple(map(stored, values))
+    return values  # type: ignore[return-value]  # there is no None
 
 
 def stats_of(values: Sequence[float]) -> Stats:

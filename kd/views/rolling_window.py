@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
 from attrs import field, frozen
 
-__all__ = ["WINDOW", "RecentNumbers", "RollingWindow"]
+from kd.views.shared_array import continued
+
+__all__ = ["WINDOW", "Excess", "RecentNumbers", "RollingWindow"]
 
 WINDOW = 200
 
@@ -23,17 +26,17 @@ class RecentNumbers:
     """Shared with later states: only the first `_length` are this one's."""
     _length: int = 0
 
-    def push(self, value: float) -> RecentNumbers:
-        """The same with `value` behind the others."""
+    def push(self, *values: float) -> RecentNumbers:
+        """The same with `values` behind the others."""
         before, now, length = self._before, self._now, self._length
-        if length == WINDOW:
-            return RecentNumbers(now[:length], array("d", (value,)), 1)
-        if length < len(now):
-            if now[length] == value:
-                return RecentNumbers(before, now, length + 1)
-            now = now[:length]
-        now.append(value)
-        return RecentNumbers(before, now, length + 1)
+        start = 0
+        while start < len(values):
+            if length == WINDOW:
+                before, now, length = now[:length], array("d"), 0
+            more = array("d", values[start : start + WINDOW - length])
+            now = continued(now, length, more)
+            start, length = start + len(more), length + len(more)
+        return RecentNumbers(before, now, length)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RecentNumbers) and self.in_order() == other.in_order()
@@ -44,10 +47,6 @@ class RecentNumbers:
     def __len__(self) -> int:
         return WINDOW if self._before else self._length
 
-    def oldest(self) -> float:
-        """The first of the last 200, if there are so many."""
-        return self._before[self._length] if self._before and self._length < WINDOW else self._now[0]
-
     def in_order(self) -> array[float]:
         """The numbers in the order of their coming."""
         return self._before[self._length :] + self._now[: self._length]
@@ -55,6 +54,15 @@ class RecentNumbers:
     def window(self) -> RollingWindow:
         """The numbers in order of size."""
         return RollingWindow(array("d", sorted(self.in_order())), self)
+
+
+@frozen
+class Excess:
+    """One of some numbers that is far above those before it."""
+
+    index: int
+    median: float
+    """Of those before it."""
 
 
 @frozen
@@ -67,13 +75,24 @@ class RollingWindow:
 
     def push(self, value: float) -> RollingWindow:
         """The window with `value`, without its oldest number if it is full."""
-        if value != value:
-            return self
-        recent, ordered = self._recent, self._sorted[:]
-        if len(ordered) == WINDOW:
-            del ordered[bisect_left(ordered, recent.oldest())]
-        insort(ordered, value)
-        return RollingWindow(ordered, recent.push(value))
+        return self if value != value else self.push_each((value,), math.inf)[0]
+
+    def push_each(self, values: Sequence[float], factor: float, least: int = 0) -> tuple[RollingWindow, tuple[Excess, ...]]:
+        """The window with all `values`, none of them NaN; and which of them were far above the window before them, if it held `least`.
+
+        Far above is more above the median than `factor` times the median of all distances to the median.
+        """
+        ordered, order = self._sorted[:], self._recent.in_order() + array("d", values)
+        num_before = len(ordered)
+        found = []
+        for index, value in enumerate(values):
+            count = len(ordered)
+            if count >= least and count and value > (middle := _median(ordered)) and _is_far_above(ordered, middle, value, factor):
+                found.append(Excess(index, middle))
+            if count == WINDOW:
+                del ordered[bisect_left(ordered, order[num_before + index - WINDOW])]
+            insort(ordered, value)
+        return RollingWindow(ordered, self._recent.push(*values)), tuple(found)
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -88,21 +107,14 @@ class RollingWindow:
         count = len(self._sorted)
         return self._sorted[min(count - 1, int(count * percent / 100))] if count else float("nan")
 
-    def is_far_above(self, value: float, factor: float) -> bool:
-        """Whether `value` exceeds the median by more than `factor` times the median of all distances to the median."""
-        middle, count = self.median, len(self._sorted)
-        if not value > middle:
-            return False
-        limit = (value - middle) / factor
-        num_near = bisect_left(self._sorted, middle + limit) - bisect_right(self._sorted, middle - limit)
-        if num_near > count // 2 + 1:
-            return True
-        return num_near >= count // 2 - 1 and value > middle + factor * self.median_deviation()
 
-    def median_deviation(self) -> float:
-        """The median of all distances to the median."""
-        middle = self.median
-        return _median(sorted(abs(value - middle) for value in self._sorted))
+def _is_far_above(ordered: array[float], middle: float, value: float, factor: float) -> bool:
+    """Counts what lies near the median first, which answers nearly always."""
+    count, limit = len(ordered), (value - middle) / factor
+    num_near = bisect_left(ordered, middle + limit) - bisect_right(ordered, middle - limit)
+    if num_near > count // 2 + 1:
+        return True
+    return num_near >= count // 2 - 1 and value > middle + factor * _median(sorted(abs(each - middle) for each in ordered))
 
 
 def _median(ordered: Sequence[float]) -> float:

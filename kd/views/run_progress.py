@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +23,7 @@ from kd.views.active_time import ActiveTime, apply_to_active_time
 from kd.views.run_streams import is_of_owner, is_of_run
 from ledger.record import Record, UnknownEvent
 
-__all__ = ["CheckpointMark", "Eta", "Pace", "RunProgress", "apply_to_progress", "initial_progress"]
+__all__ = ["CheckpointMark", "Eta", "Pace", "RunProgress", "apply_steps_to_progress", "apply_to_progress", "initial_progress"]
 
 _WINDOW_MS = 60_000
 _NUM_WINDOWS = 12
@@ -81,9 +81,13 @@ class _Pieces:
     def at(self, active_ms: int, done: int, num_tokens: int = 0) -> _Pieces:
         """So many pieces and tokens at that active time."""
         marks = self.marks
-        if not marks or active_ms - marks[-3] >= _MARK_MS:
+        if self.is_mark_due(active_ms):
             marks = marks[-3 * _NUM_MARKS :] + array("q", (active_ms, done, num_tokens))
         return _Pieces(self.unit, done, self.total, num_tokens, marks)
+
+    def is_mark_due(self, active_ms: int) -> bool:
+        """Whether five active seconds have gone since the last mark."""
+        return not self.marks or active_ms - self.marks[-3] >= _MARK_MS
 
 
 @frozen
@@ -151,18 +155,31 @@ def apply_to_progress(state: RunProgress, record: Record) -> RunProgress:
     if not (is_of_run(stream, state.run) or is_of_owner(stream, state.run)):
         return state
     event = record.event
+    if type(event) is StepCompleted:
+        return apply_steps_to_progress(state, (record,))
     time = apply_to_active_time(state.time, record, state.run)
-    if type(event) is StepCompleted:  # most records of a run
-        pieces = state.pieces.at(time.active_ms(), event.step, state.pieces.num_tokens + event.num_tokens)
-        return RunProgress(
-            state.run, time, state.stage, pieces, record.position, state.checkpoint, state.checkpoint_every, state.num_steps, state._machine
-        )
     state = replace(state, time=time, last_position=record.position)
     stage = stream.rpartition("/")[2]
     if stage in _FOLDED_STAGES and stream.count("/") == 2 and not isinstance(event, UnknownEvent):
         return _with_machine(state, stage, event)
     apply = _APPLY.get(type(event))
     return state if apply is None else apply(state, record, event)
+
+
+def apply_steps_to_progress(state: RunProgress, records: Sequence[Record]) -> RunProgress:
+    """The progress after `records`, all of them steps that the run completed: the same as one after the other, faster."""
+    pieces, time = state.pieces, state.time
+    num_tokens, now_ms = pieces.num_tokens, time.last_ms
+    for record in records:
+        event: Any = record.event
+        num_tokens += event.num_tokens
+        now_ms = max(now_ms, record.time_ms)
+        active_ms = time.active_ms(now_ms)
+        if pieces.is_mark_due(active_ms):
+            pieces = pieces.at(active_ms, event.step, num_tokens)
+    last: Any = records[-1].event
+    pieces = replace(pieces, done=last.step, num_tokens=num_tokens)
+    return replace(state, time=replace(time, last_ms=now_ms), pieces=pieces, last_position=records[-1].position)
 
 
 def _with_machine(state: RunProgress, name: str, event: object) -> RunProgress:

@@ -15,7 +15,8 @@ from operator import ge
 from attrs import field, frozen
 
 from kd.views.chart_columns import ChartColumns, Point
-from kd.views.pyramid import HEAD_POINTS, POINTS_PER_BUCKET, Bucket, Pyramid, Stats, stats_of, stored
+from kd.views.pyramid import HEAD_POINTS, POINTS_PER_BUCKET, Bucket, Pyramid, Stats, stats_of, stored_row
+from kd.views.shared_array import continued
 
 __all__ = ["HALF_LIFE", "Series", "SeriesTable"]
 
@@ -44,21 +45,24 @@ class SeriesTable:
 
     def push(self, position: int, x: float, values: tuple[float | None, ...], axes: tuple[float, ...] = ()) -> SeriesTable:
         """The table with one more row; None is a value that was not recorded, and a key that falls is taken as standing still."""
-        past, rows, count = self._past, self._open, self._num_open
-        if None in values or not math.isfinite(sum(values)):  # type: ignore[arg-type]  # then there is no None
-            values = tuple(map(stored, values))
         keys: tuple[float, ...] = (position, x, *axes)
         before = self.last_keys()
         if not all(map(ge, keys, before)):
             keys = tuple(now if now >= then else then for now, then in zip(keys, before))
-        start = count * (past.num_keys + past.num_values)
-        if start < len(rows):
-            rows = _with_row(rows, start, array("d", (*keys, *values)))  # type: ignore[arg-type]  # there is no None any more
-        else:
-            rows.extend((*keys, *values))  # type: ignore[arg-type]  # there is no None any more
-        if count + 1 < POINTS_PER_BUCKET:
-            return self._with(past, self._num_blocks, rows, count + 1)
-        return self._with(past.with_block(self._num_blocks, rows), self._num_blocks + 1, array("d"), 0)
+        return self.push_rows(array("d", (*keys, *stored_row(values))))
+
+    def push_rows(self, rows: array[float]) -> SeriesTable:
+        """The table with more rows as they are stored: keys that do not fall, then values by `stored_row`, one row behind the other."""
+        past, num_blocks, last, num_open = self._past, self._num_blocks, self._open, self._num_open
+        width = past.num_keys + past.num_values
+        start, stop = 0, len(rows)
+        while start < stop:
+            part = rows[start : start + (POINTS_PER_BUCKET - num_open) * width]
+            last = continued(last, num_open * width, part)
+            start, num_open = start + len(part), num_open + len(part) // width
+            if num_open == POINTS_PER_BUCKET:
+                past, num_blocks, last, num_open = past.with_block(num_blocks, last), num_blocks + 1, array("d"), 0
+        return self._with(past, num_blocks, last, num_open)
 
     def series(self, column: str) -> Series:
         """One column; KeyError if there is none of that name."""
@@ -143,13 +147,6 @@ class SeriesTable:
             and (mine is theirs or all(a[:count] == b[:count] for a, b in zip(mine.levels[0], theirs.levels[0])))
             and self._open[:length].tobytes() == other._open[:length].tobytes()
         )
-
-
-def _with_row(rows: array[float], start: int, row: array[float]) -> array[float]:
-    """`rows` if they go on with `row`, else a copy up to `start` that does."""
-    if rows[start : start + len(row)].tobytes() == row.tobytes():
-        return rows
-    return rows[:start] + row
 
 
 _new_table = object.__new__

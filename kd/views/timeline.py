@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -28,6 +29,7 @@ __all__ = [
     "MarkerKind",
     "TimeColumn",
     "Timeline",
+    "apply_steps_to_timeline",
     "apply_to_timeline",
     "column_of",
     "describe",
@@ -157,16 +159,33 @@ def apply_to_timeline(state: Timeline, record: Record) -> Timeline:
         return Timeline(
             state.run, state.rows, markers.append(Marker("tree_head", position, time_ms, f"head of {event.size} records")), gaps
         )
+    if type(event) is StepCompleted:
+        return apply_steps_to_timeline(state, (record,))
     _, _, before_ms, step = state.rows.last_keys()
     if time_ms - before_ms > _GAP_MS and len(state.rows):
         gaps = gaps.append(Gap(position, int(before_ms), time_ms, len(state.rows)))
-    if type(event) is StepCompleted:
-        step = event.step
-    else:
-        sign = _SIGNS.get(type(event))
-        if sign is not None:
-            markers = markers.append(Marker(sign[0], position, time_ms, sign[1](event)))
+    sign = _SIGNS.get(type(event))
+    if sign is not None:
+        markers = markers.append(Marker(sign[0], position, time_ms, sign[1](event)))
     return Timeline(state.run, state.rows.push(position, position, (), (time_ms, step)), markers, gaps)
+
+
+def apply_steps_to_timeline(state: Timeline, records: Sequence[Record]) -> Timeline:
+    """The time line after `records`, all of them steps that the run completed: the same as one after the other, faster."""
+    _, _, last_ms, last_step = state.rows.last_keys()
+    gaps, num_rows = state.gaps, len(state.rows)
+    rows: list[float] = []
+    for index, record in enumerate(records, num_rows):
+        event: Any = record.event
+        position, time_ms, step = record.position, record.time_ms, event.step
+        if time_ms > last_ms:
+            if time_ms - last_ms > _GAP_MS and index:
+                gaps = gaps.append(Gap(position, int(last_ms), time_ms, index))
+            last_ms = time_ms
+        if step > last_step:
+            last_step = step
+        rows += (position, position, last_ms, last_step)
+    return Timeline(state.run, state.rows.push_rows(array("d", rows)), state.markers, gaps)
 
 
 def describe(record: Record) -> SafeText:

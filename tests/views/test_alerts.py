@@ -108,4 +108,4 @@ def test_the_window_is_the_last_numbers_and_its_test_the_formula(values: list[fl
     spread = sorted(abs(each - middle) for each in last)
     deviation = (spread[(len(spread) - 1) // 2] + spread[len(spread) // 2]) / 2
     assert window.median == middle
-    assert window.is_far_above(value, 8.0) == (value > middle + 8.0 * deviation)
+    assert [excess.median for excess in window.push_each((value,), 8.0)[1]] == [middle] * (value > middle + 8.0 * deviation)

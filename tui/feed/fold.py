@@ -5,21 +5,22 @@ Live and held views go through these functions alone, so that a position reads t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve as replace
 from attrs import field, frozen
 
+from kd.training.events import StepCompleted
 from kd.training.states import Sealing, Training, Validating
-from kd.views.alerts import apply_to_alerts, initial_alerts
+from kd.views.alerts import apply_steps_to_alerts, apply_to_alerts, initial_alerts
 from kd.views.dataset_sample import apply_to_samples, initial_samples
 from kd.views.eval_table import apply_to_eval_table, initial_eval_table
 from kd.views.gate_table import apply_to_gate_table, initial_gate_table
-from kd.views.loss_curve import apply_to_curves, initial_curves
-from kd.views.run_progress import apply_to_progress, initial_progress
+from kd.views.loss_curve import apply_steps_to_curves, apply_to_curves, initial_curves
+from kd.views.run_progress import apply_steps_to_progress, apply_to_progress, initial_progress
 from kd.views.run_view import RunView, evolve_view
-from kd.views.timeline import apply_to_timeline, initial_timeline
+from kd.views.timeline import apply_steps_to_timeline, apply_to_timeline, initial_timeline
 from ledger.events import LEDGER_STREAM, OWNER_STREAMS, OwnerClaimed, OwnerReleased, TreeHeadSigned
 from ledger.record import Cursor, Record
 
@@ -38,6 +39,13 @@ RUN_VIEWS: Mapping[str, tuple[Callable[[str], Any], Apply]] = {
     "alerts": (initial_alerts, apply_to_alerts),
 }
 """The views of the open run by their field of `Frame`: what makes the initial state, and `apply`."""
+_STEP_VIEWS: Mapping[str, Callable[[Any, Sequence[Record]], Any]] = {
+    "curves": apply_steps_to_curves,
+    "timeline": apply_steps_to_timeline,
+    "progress": apply_steps_to_progress,
+    "alerts": apply_steps_to_alerts,
+}
+"""Those that look at completed steps, which are most records of a run, and take many of them together."""
 
 
 @frozen(kw_only=True)
@@ -150,17 +158,30 @@ class OpenRun:
     def extend(self, records: Iterable[Record]) -> None:
         """Fold records that follow; those that do not concern the run are passed over."""
         run, views, position = self.run, self._views, self.position
+        training = f"run/{run}/training"
         appliers = [(name, apply) for name, (_, apply) in RUN_VIEWS.items()]
+        steps: list[Record] = []
         for record in records:
             position = record.position + 1
-            if is_of_run(record.stream, run):
+            if record.stream == training and type(record.event) is StepCompleted:
+                steps.append(record)
+            elif is_of_run(record.stream, run):
+                steps = self._take_steps(steps)
                 for name, apply in appliers:
                     views[name] = apply(views[name], record)
+        self._take_steps(steps)
         self.position = position
 
     def opened(self) -> Opened:
         """What is known now; later records leave it alone."""
         return Opened(run=self.run, position=self.position, views=dict(self._views))
+
+    def _take_steps(self, steps: list[Record]) -> list[Record]:
+        """Fold steps that follow each other; the next ones start with none."""
+        if steps:
+            for name, apply in _STEP_VIEWS.items():
+                self._views[name] = apply(self._views[name], steps)
+        return []
 
 
 def is_of_run(stream: str, run: str) -> bool:

@@ -140,10 +140,17 @@ class Follower:
     def _read(self) -> bool:
         if self._damage is not None:
             return False
-        records = list(without_secrets(self._store, self._tail.read()))
-        if not records:
-            self._end = max(self._end, self._tail.cursor.position)
-            return False
+        enough = self._all.cursor.position + _CHUNK_RECORDS
+        while self._all.cursor.position < enough:
+            records = list(without_secrets(self._store, self._tail.read()))
+            if not records:
+                self._end = max(self._end, self._tail.cursor.position)
+                return False
+            self._take(records)
+        return True
+
+    def _take(self, records: list[Record]) -> None:
+        """Fold records that follow those of before; they are whole batches."""
         self._has_news = True
         self._all.extend(records)
         position = self._all.cursor.position
@@ -153,7 +160,6 @@ class Follower:
             self._extend_open(records)
         if position >= self._end:
             self._end = self._store.end().position
-        return True
 
     def _catch_up(self) -> bool:
         if self._missed is None or self._open is None:

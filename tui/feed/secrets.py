@@ -7,10 +7,12 @@ everything that is read to be drawn goes through here once more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from msgspec.structs import replace
 
 from kd.events import REGISTRY
+from kd.training.events import StepCompleted
 from ledger.codec import Codec
 from ledger.lines import parse
 from ledger.record import BlobRef, Record
@@ -18,17 +20,23 @@ from ledger.segments import FileStore
 
 __all__ = ["bytes_without_secrets", "without_secrets"]
 
-_CODEC = Codec(REGISTRY)
 _SPILLED = b',"e":{"$blob":"'
 
 
 def without_secrets(store: FileStore, records: Iterable[Record]) -> Iterator[Record]:
-    """The records, with the secrets in their events replaced."""
+    """The records, with the secrets in their events replaced; of a step only the names of loss parts are texts that are ever drawn."""
     redactor = store.redactor
     if redactor is None:
         return iter(records)
-    redact = redactor.redact
-    return (record if not redact(record.line)[1] and _SPILLED not in record.line else _clean(store, record) for record in records)
+    redact, is_secret = redactor.redact, redactor.is_secret_name
+
+    def is_clean(record: Record) -> bool:
+        event = record.event
+        if type(event) is StepCompleted:  # most records of a run
+            return all(not is_secret(part.name) for part in event.parts)
+        return not redact(record.line)[1] and _SPILLED not in record.line
+
+    return (record if is_clean(record) else _clean(store, record) for record in records)
 
 
 def bytes_without_secrets(store: FileStore, data: bytes) -> bytes:
@@ -42,5 +50,11 @@ def _clean(store: FileStore, record: Record) -> Record:
             return bytes_without_secrets(store, stream.read())
 
     payload = bytes_without_secrets(store, bytes(parse(record.line).e))
-    event = _CODEC.decode(record.name, record.event_version, payload, read)
+    event = _codec().decode(record.name, record.event_version, payload, read)
     return replace(record, event=event, line=bytes_without_secrets(store, record.line))
+
+
+@cache
+def _codec() -> Codec:
+    """Made for the first secret, since it takes as long as all other beginnings of this module's."""
+    return Codec(REGISTRY)
