@@ -187,7 +187,7 @@ class _Check:
         elif is_whole:
             self._tail(data[good.offset :], good)
         else:
-            self._offer_loss(num_before, num_records_lost(data[good.offset :]))
+            self._offer_loss(num_before, good, data[good.offset :])
 
     def _take_clean(self, data: bytes) -> int:
         """Take the first lines of `data`, with which nothing is wrong, and return the offset behind them.
@@ -214,16 +214,18 @@ class _Check:
             message = f"The line at position {error.position} is damaged: {error.reason}."
             place: dict[str, Any] = {"segment": error.segment, "offset_bytes": error.offset, "position": error.position}
             self.examination.findings.append(finding("line_damaged", message, **place))
-            self._offer_loss(len(self.examination.findings) - 1, num_records_lost(rest))
+            self._offer_loss(len(self.examination.findings) - 1, good, rest)
             return
         if torn is not None:
             self._add("torn_tail", f"A dead writer left {len(torn.data)} bytes behind the last complete batch.", good.segment, good.offset)
 
-    def _offer_loss(self, first: int, num_records: int) -> None:
-        """Say at the first error from the finding number `first` on what a repair of the last segment would cost."""
-        findings = self.examination.findings
+    def _offer_loss(self, first: int, good: Place, rest: bytes) -> None:
+        """Say at the first error, from finding number `first` on, what dropping `rest`, all behind `good`, costs; signed records stay."""
+        findings, head = self.examination.findings, self._heads.head
         index = next(index for index in range(first, len(findings)) if findings[index].severity == "error")
-        action = f"restore the segment from a backup, or repair it and accept the loss of {num_records} records"
+        action = "restore the segment from a backup"
+        if head is None or head.size <= good.position:
+            action += f", or repair it and accept the loss of {num_records_lost(rest)} records"
         findings[index] = replace(findings[index], action=action)
 
     def _link_to_previous(self, segment: int) -> None:

@@ -57,6 +57,19 @@ def test_a_good_signed_ledger_has_no_findings(ledger: Path) -> None:
     assert (_codes(quick), quick.head, quick.root) == ([], report.head, None)
 
 
+def test_no_loss_of_signed_records_is_offered(ledger: Path) -> None:
+    """Where a signed head covers what follows the damage there is no number to accept, and a repair that is given one changes nothing."""
+    segment = ledger / "seg" / "00000000.jsonl"
+    lines = segment.read_bytes().splitlines(keepends=True)
+    lines[200] = lines[200].replace(b'"v":', b'"v":1', 1)
+    segment.write_bytes(b"".join(lines))
+    before = tree_digest(ledger)
+    report = check_ledger(ledger, repair=True, accept_loss=len(lines) - 200)
+    damaged = next(each for each in report.findings if each.position == 200)
+    assert (damaged.code, damaged.action) == ("chain_broken", "restore the segment from a backup")
+    assert tree_digest(ledger) == before
+
+
 @pytest.mark.parametrize("position", [1, 150, 200, 255, 256, 258])
 def test_a_forged_record_is_named(ledger: Path, position: int) -> None:
     """A record that was changed, with all chain hashes computed anew, is found by the signature and named by the tiles."""
