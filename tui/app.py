@@ -15,6 +15,7 @@ from tui.ascii_filter import AsciiFilter
 from tui.feed.actions import describe_state
 from tui.feed.feed import Feed
 from tui.keymap import Keymap
+from tui.ledger_folder import LedgerFolder
 from tui.messages import (
     BlobReady,
     FeedFailed,
@@ -60,6 +61,7 @@ SCREENS: tuple[type[KdScreen], ...] = (
 _FIRST_RUN_SCREEN, _LEDGER_SCREEN = 0, 4
 _ASCII_FILTER = AsciiFilter()
 _REPAINT_SECONDS = 0.1
+_LOOK_SECONDS = 1.0
 
 
 class KdApp(OrdersApp, inherit_bindings=False):
@@ -68,6 +70,7 @@ class KdApp(OrdersApp, inherit_bindings=False):
     CSS_PATH = "app.tcss"
     TITLE = "kd"
     ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False  # a click selects a line; the clipboard gets our own links and commands alone
 
     def __init__(
         self,
@@ -91,11 +94,14 @@ class KdApp(OrdersApp, inherit_bindings=False):
         self._first_run = run_id
         self._first_position = position
         self._kd_screens = {kind.number: kind(feed, self.keymap) for kind in screens}
+        self._folder: LedgerFolder | None = None
         self._drawn = 0.0
         self._is_drawing_later = False
 
     async def on_event(self, event: events.Event) -> None:
         """Do what a key means before the next one comes, so that the next finds what this one opened; a field takes its keys itself."""
+        if isinstance(event, events.InputEvent) and (self._exit or not self.screen_stack):
+            return  # typed behind the key that left
         if not (isinstance(event, events.Key) and self._takes_keys(event) and await self._check_bindings(event.key)):
             await super().on_event(event)
 
@@ -109,6 +115,7 @@ class KdApp(OrdersApp, inherit_bindings=False):
         if self._first_position is not None:
             self.feed.seek(self._first_position)
         self.feed.start()
+        self.set_interval(_LOOK_SECONDS, self._look)
 
     def on_unmount(self) -> None:
         self.feed.stop()
@@ -131,7 +138,7 @@ class KdApp(OrdersApp, inherit_bindings=False):
     def show_screen(self, number: int) -> None:
         """Show the screen with this number, if there is one."""
         screen = self._kd_screens.get(number)
-        if screen is None or screen is self.screen:
+        if screen is None or not self.screen_stack or screen is self.screen:
             return
         if isinstance(self.screen, KdScreen):
             self.switch_screen(screen)
@@ -185,7 +192,7 @@ class KdApp(OrdersApp, inherit_bindings=False):
 
     def on_feed_failed(self, message: FeedFailed) -> None:
         self.failure = message.sentence
-        self.notify(message.sentence, severity="error", timeout=3600, markup=False)
+        self._look()
 
     def _takes_keys(self, event: events.Key) -> bool:
         """Whether the key can be answered before the focused widget has seen it."""
@@ -202,6 +209,14 @@ class KdApp(OrdersApp, inherit_bindings=False):
         stack = self.screen_stack
         return stack[-1] if stack else None
 
+    def _look(self) -> None:
+        """Say on every screen if the ledger is no longer there, or can no longer be read."""
+        trouble = None if self._folder is None else self._folder.trouble()
+        if trouble is None and self.feed.frame.damage is None:
+            trouble = self.failure
+        for screen in self._kd_screens.values():
+            screen.warn_of(trouble)
+
     def _draw(self) -> None:
         """Draw the newest frame on the screen that is seen, be it behind a dialog."""
         if not self.is_running:
@@ -209,6 +224,8 @@ class KdApp(OrdersApp, inherit_bindings=False):
         self._drawn, self._is_drawing_later = time.monotonic(), False
         frame = self.feed.take()
         top = self._top()
+        if self._folder is None and frame.ledger == "open":
+            self._folder = LedgerFolder(self.feed.ledger)
         if frame.ledger == "missing" and isinstance(top, KdScreen):
             self.show_screen(_FIRST_RUN_SCREEN)
         elif frame.ledger == "open" and isinstance(top, FirstRunScreen):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tui.feed.feed import Feed
 from tui.pictures import screen_text
 from tui.settings import Settings
 
-__all__ = ["ACTOR", "make_app", "text_of", "wait_for"]
+__all__ = ["ACTOR", "digest_of", "make_app", "text_of", "wait_for"]
 
 ACTOR = "ana@host"
 _PATIENCE_SECONDS = 20.0
@@ -40,6 +41,13 @@ async def wait_for(pilot: Pilot[Any], is_so: Callable[[], object]) -> None:
         assert time.monotonic() < deadline, f"it never came to be:\n{text_of(pilot.app)}"
         await pilot.pause(0.01)
     await pilot.pause()
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over names and bytes of all files below `folder`."""
+    files = sorted(path for path in folder.rglob("*"))
+    parts = [f"{path.relative_to(folder)} {sha256(path.read_bytes()).hexdigest() if path.is_file() else ''}" for path in files]
+    return sha256("\n".join(parts).encode()).hexdigest()
 
 
 def text_of(app: Any) -> str:

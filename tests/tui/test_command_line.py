@@ -9,7 +9,7 @@ import pytest
 
 from tests.command_line import run_kd
 from tests.tui.ledgers import ALPHA, make_ledger
-from tests.tui.test_keys import digest_of
+from tests.tui.pilots import digest_of
 from tui.__main__ import main
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -18,19 +16,6 @@ from tui.keymap import KEYS, Keymap
 from tui.orders import OrdersApp
 from tui.screens.help import HelpScreen
 from tui.widgets import virtual_lines
-
-_NOISE = (
-    *"jkgGazscnNFLlhxiu0oyYTPRXvdbemr12345678",
-    *("tab", "enter", "escape", "slash", "colon", "comma", "full_stop", "space", "plus", "minus", "equals_sign", "question_mark"),
-    *("left_curly_bracket", "right_curly_bracket", "left_square_bracket", "right_square_bracket", "pagedown", "pageup", "ctrl+r"),
-)
-
-
-def digest_of(folder: Path) -> str:
-    """SHA-256 over names and bytes of all files below `folder`."""
-    files = sorted(path for path in folder.rglob("*"))
-    parts = [f"{path.relative_to(folder)} {sha256(path.read_bytes()).hexdigest() if path.is_file() else ''}" for path in files]
-    return sha256("\n".join(parts).encode()).hexdigest()
 
 
 def test_ids_and_keys_are_unique_within_a_scope() -> None:
@@ -154,20 +139,3 @@ async def test_y_copies_a_link_that_names_the_chain(ledger: Path) -> None:
         assert app.clipboard.startswith(f"{ALPHA}@20~")
         await pilot.press("Y")
         assert app.clipboard.startswith(f"kd show '{ALPHA}@20~")
-
-
-async def test_random_keys_and_sizes_raise_nothing_and_change_nothing(
-    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever is pressed without --write, no exception comes and no byte of the ledger changes."""
-    monkeypatch.chdir(tmp_path)
-    before = digest_of(ledger)
-    choose = random.Random(7)
-    app = make_app(ledger)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await wait_for(pilot, lambda: app.is_settled)
-        for _ in range(8):
-            await pilot.press(*choose.choices(_NOISE, k=15))
-            await pilot.resize_terminal(choose.randint(20, 200), choose.randint(5, 60))
-        assert app.is_running
-    assert digest_of(ledger) == before

@@ -15,7 +15,7 @@ import pytest
 
 from tests.tui.judged_ledger import SECOND, write_judged_ledger
 from tests.tui.ledgers import make_ledger
-from tests.tui.test_keys import digest_of
+from tests.tui.pilots import digest_of
 from tui.__main__ import main
 
 _ROOT = Path(__file__).parents[2]

@@ -7,12 +7,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.strip import Strip
 from textual.widget import Widget
 
+from kd.views.safe_text import safe_text
 from ledger.record import BlobRef
 from tui.feed.feed import Feed
+from tui.screens.dialog import Dialog
 from tui.themes import Glyphs, palette_of
 from tui.widgets.painting import Pieces, paint
 from tui.widgets.virtual_lines import VirtualLines
@@ -20,7 +21,7 @@ from tui.widgets.virtual_lines import VirtualLines
 __all__ = ["BlobText"]
 
 
-class BlobText(ModalScreen[None]):
+class BlobText(Dialog[None]):
     """Lines of a blob; the next page is read at the end of the last."""
 
     DEFAULT_CSS = """
@@ -41,6 +42,8 @@ class BlobText(ModalScreen[None]):
         self._feed = feed
         self._ref = ref
         self._num_pages = 0
+        self._is_whole = False
+        """Nothing more will come."""
         self._text = _Text()
 
     def compose(self) -> ComposeResult:
@@ -54,23 +57,24 @@ class BlobText(ModalScreen[None]):
 
     def more_is_here(self) -> None:
         """Show the pages that have come."""
-        while self._feed.blobs is not None:
+        while self._feed.blobs is not None and not self._is_whole:
             page = self._feed.blobs.page(self._ref, self._num_pages)
             if page is None:
                 return
             if page.problem is not None:
-                self._text.lines.append((page.problem, "bad"))
+                self._text.lines.append((safe_text(page.problem), "bad"))
             self._text.lines.extend((line, "text") for line in page.lines)
             self._num_pages += 1
-            checked = "digest right" if page.is_checked else "digest not checked, as it is over 1 MiB"
+            self._is_whole = page.problem is not None or self._num_pages == page.num_pages
+            checked = "digest right" if page.is_checked else "unreadable" if page.problem else "digest not checked, as it is over 1 MiB"
             title = f"blob {self._ref.sha256[:12]}…  {self._ref.num_bytes:,} B  {checked}  page {self._num_pages} of {page.num_pages}"
             self.query_one(_Title).show(title)
             self.query_one(VirtualLines).update()
-            if page.problem is not None or self._num_pages == page.num_pages or len(self._text.lines) > self._wanted_lines():
+            if self._is_whole or len(self._text.lines) > self._wanted_lines():
                 return
 
     def on_virtual_lines_moved(self, message: VirtualLines.Moved) -> None:
-        if self._feed.blobs is not None and message.index >= len(self._text.lines) - 1 and self._is_cut():
+        if message.index >= len(self._text.lines) - 1:
             self.more_is_here()
 
     def action_lines(self, name: str) -> None:
@@ -79,9 +83,6 @@ class BlobText(ModalScreen[None]):
 
     def _wanted_lines(self) -> int:
         return self.query_one(VirtualLines).chosen + self.size.height
-
-    def _is_cut(self) -> bool:
-        return self._num_pages * 64 * 1024 < self._ref.num_bytes
 
 
 class _Text:

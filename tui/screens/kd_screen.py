@@ -43,6 +43,7 @@ class KdScreen(Screen[None]):
         self.feed = feed
         self.keymap = keymap
         self._shown: Frame | None = None
+        self._trouble: str | None = None
 
     def compose(self) -> ComposeResult:
         yield HeaderLine()
@@ -92,8 +93,9 @@ class KdScreen(Screen[None]):
         header.path = (frame.run or "no run chosen", self.title_word) if self.needs_run else (self.title_word,)
         header.facts = self.header_facts(frame)
         header.frame = frame
-        self.query_one("#damage", AlertBar).show(damage=frame.damage)
-        self.query_one(StatusCard).frame = frame
+        self.query_one("#damage", AlertBar).show(trouble=self._trouble, damage=frame.damage)
+        card = self.query_one(StatusCard)
+        card.trouble, card.frame = self._trouble, frame
         footer = self.query_one(FooterLine)
         footer.is_writable = frame.is_writable
         footer.show_keys(self.keymap, self.footer, self.title_word)
@@ -103,6 +105,12 @@ class KdScreen(Screen[None]):
         """Draw the newest frame again, although it is the one that is drawn."""
         self._shown = None
         self.take(self.feed.frame)
+
+    def warn_of(self, trouble: str | None) -> None:
+        """Say why nothing more can be read, or no longer."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self.redraw()
 
     def tell(self, answer: str) -> None:
         """Keep how a request fares in the header."""

@@ -229,7 +229,11 @@ class LedgerScreen(KdScreen):
         if line is None or store is None:
             return
         envelope = parse(line)
-        found = _neighbour(self.feed, envelope.q, f'"s":"{envelope.s}"'.encode(), direction)
+        try:
+            found = _neighbour(self.feed, envelope.q, f'"s":"{envelope.s}"'.encode(), direction)
+        except (LedgerError, OSError) as error:
+            self.app.call_from_thread(partial(self.notify, str(error), severity="error", markup=False))
+            return
         if found is None:
             self.app.call_from_thread(partial(self.notify, f"There is no such record in {envelope.s}.", markup=False))
         else:

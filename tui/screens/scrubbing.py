@@ -6,6 +6,7 @@ import time
 
 from textual.timer import Timer
 
+from ledger.errors import LedgerError
 from tui.feed.feed import Feed
 from tui.feed.frame import Frame
 from tui.keymap import Keymap
@@ -33,12 +34,10 @@ class ScrubbingScreen(KdScreen):
 
     def seek(self, position: int) -> None:
         """Hold the view at `position`; inside a batch, at the batch's end, so that going on gets on."""
-        store, end = self.feed.store, self.feed.frame.end
-        if store is None or end == 0:
-            return
-        position = min(max(position, 0), end - 1)
-        record = next(iter(store.scan(start=position, stop=position + 1)))
-        self.post_message(SeekAsked(position + record.batch_size - record.batch_index))
+        end = self.feed.frame.end
+        last = None if end == 0 else self._end_of_batch(min(max(position, 0), end - 1))
+        if last is not None:
+            self.post_message(SeekAsked(last))
 
     def do_next_record(self) -> None:
         self.stop_playing()
@@ -62,7 +61,12 @@ class ScrubbingScreen(KdScreen):
         frame = self.feed.frame
         # the frame at a marker inside a batch is the batch's end, which is behind the marker
         marker = None if frame.whole is None else frame.whole.marker_before(frame.position)
-        while marker is not None and frame.whole is not None and self._end_of_batch(marker.position) >= frame.position:
+        while marker is not None and frame.whole is not None:
+            last = self._end_of_batch(marker.position)
+            if last is None:
+                return
+            if last < frame.position:
+                break
             marker = frame.whole.marker_before(marker.position)
         if marker is None:
             self.notify("There is no marker before this moment.", markup=False)
@@ -118,9 +122,17 @@ class ScrubbingScreen(KdScreen):
         elif position > frame.position:
             self.post_message(SeekAsked(position))
 
-    def _end_of_batch(self, position: int) -> int:
+    def _end_of_batch(self, position: int) -> int | None:
+        """Where the batch of the record at `position` ends; None, with the reason told, if the record cannot be read."""
         store = self.feed.store
         if store is None:
-            return position
-        record = next(iter(store.scan(start=position, stop=position + 1)))
+            return None
+        try:
+            record = next(store.scan(start=position, stop=position + 1), None)
+        except (LedgerError, OSError) as error:
+            self.notify(str(error), severity="error", markup=False)
+            return None
+        if record is None:
+            self.notify(f"Record {position:,} is not there any more. See: kd ledger fsck", severity="error", markup=False)
+            return None
         return position + record.batch_size - record.batch_index

@@ -8,8 +8,8 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
+from tui.screens.dialog import Dialog
 from tui.themes import Glyphs
 from tui.widgets.painting import Pieces
 from tui.widgets.virtual_lines import VirtualLines
@@ -17,7 +17,7 @@ from tui.widgets.virtual_lines import VirtualLines
 __all__ = ["TextList"]
 
 
-class TextList(ModalScreen[int | None]):
+class TextList(Dialog[int | None]):
     """Answers with the index of the line that was opened."""
 
     DEFAULT_CSS = """

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import ClassVar, TypeVar
 
 from textual import events
-from textual.screen import ModalScreen
+
+from tui.screens.dialog import Dialog
 
 __all__ = ["TypingDialog"]
 
 Answer = TypeVar("Answer")
 
 
-class TypingDialog(ModalScreen[Answer]):
+class TypingDialog(Dialog[Answer]):
     """Keeps keys until its first field has the focus, and then hands them to it in their order."""
 
     AUTO_FOCUS: ClassVar[str | None] = ""

@@ -25,9 +25,11 @@ class AlertBar(Widget):
         self._pieces: Pieces = ()
         self._behind = "background"
 
-    def show(self, *, damage: str | None = None, alerts: Sequence[Alert] = ()) -> None:
-        """Say what is wrong; `alerts` in the order in which they came up."""
-        if damage is not None:
+    def show(self, *, trouble: str | None = None, damage: str | None = None, alerts: Sequence[Alert] = ()) -> None:
+        """Say what is wrong: nothing more can be read, the ledger is damaged, or `alerts` in the order in which they came up."""
+        if trouble is not None:
+            self._say(((f" ! {safe_text(trouble)} ", "bold background"),), "bad")
+        elif damage is not None:
             self._say(((f" ! DAMAGED, see: kd ledger fsck. {safe_text(damage)} ", "bold background"),), "bad")
         elif alerts:
             first = max(alerts, key=lambda alert: (alert.severity == "error", alert.position))

@@ -74,7 +74,7 @@ class ChartState:
 def plot_of(state: ChartState, width: int, *, is_focused: bool = False) -> Plot:
     """The chart as values, for a picture that is `width` cells wide."""
     range_ = state.window or state.extent
-    if range_ is None:
+    if range_ is None or not state.lines:
         return Plot(title=state.title, notes=(state.unit,) if state.unit else (), empty=state.empty, is_focused=is_focused)
     traces = tuple(_trace(line, state, range_, num_columns(width)) for line in state.lines)
     first, last = (_on_axis(state, x) for x in range_)

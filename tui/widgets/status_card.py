@@ -25,22 +25,25 @@ class StatusCard(Widget):
     DEFAULT_CSS = "StatusCard { width: 100%; height: 100%; display: none; }"
 
     frame: reactive[Frame] = reactive(EMPTY_FRAME)
+    trouble: reactive[str | None] = reactive(None)
+    """Why nothing more can be read."""
 
     def render_line(self, y: int) -> Strip:
         width, palette, glyphs = self.size.width, palette_of(self.app), glyphs_of(self.app)
         if width < _LEAST_COLUMNS or self.size.height < _LEAST_ROWS:
             words = f"{width}x{self.size.height}: needs {_LEAST_COLUMNS}x{_LEAST_ROWS}, better 80x24"
             return paint(((words, "warn"),) if y == 0 else (), width=width, palette=palette)
-        lines = _lines(self.frame, glyphs)
+        lines = _lines(self.frame, self.trouble, glyphs)
         return paint(fitted(lines[y], width, ellipsis=glyphs.ellipsis) if y < len(lines) else (), width=width, palette=palette)
 
 
-def _lines(frame: Frame, glyphs: Glyphs) -> list[Pieces]:
+def _lines(frame: Frame, trouble: str | None, glyphs: Glyphs) -> list[Pieces]:
     view = frame.run_view or max(frame.runs.values(), key=lambda each: each.last_position, default=None)
     place = "live" if frame.is_live else "VIEW HELD"
     head: list[Pieces] = [(("kd ", "bold accent"), (f"@{frame.position:,} {place}", "text"))]
-    if frame.damage is not None:
-        return [*head, ((f"! {safe_text(frame.damage)}", "bad"),)]
+    trouble = trouble or frame.damage
+    if trouble is not None:
+        return [*head, ((f"! {safe_text(trouble)}", "bad"),)]
     if view is None:
         return [*head, (("no run in this ledger yet", "muted"),)]
     return [*head, *_run_lines(view, frame, glyphs), (("needs 80x24 for more; q leaves", "muted"),)]
