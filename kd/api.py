@@ -240,7 +240,12 @@ class Run:
         ownership = claim(self.ledger.store, self.id, actor())
         try:
             runner = Runner(
-                self.ledger.store, self.id, ownership, scratch=scratch_folder(self.ledger.path, self.id), is_interrupted=is_interrupted
+                self.ledger.store,
+                self.id,
+                ownership,
+                scratch=scratch_folder(self.ledger.path, self.id),
+                clock=SystemClock(),
+                is_interrupted=is_interrupted,
             )
             runner.start()
             return runner.drive()

@@ -15,6 +15,7 @@ from attrs import define, field
 from kd.artifacts import Artifact, FileRef
 from kd.errors import DigestMismatchError
 from ledger.blobs import Blobs
+from ledger.clock import Clock
 from ledger.record import BlobRef
 from ledger.redaction import Redactor
 from ledger.store import Store
@@ -52,6 +53,7 @@ class Ports:
     blobs: Blobs
     scratch: Path
     """A folder of this run for files under construction; may vanish between works."""
+    clock: Clock
     redactor: Redactor | None = None
     """What takes secrets out of texts before they are stored."""
     resources: Resources = field(factory=Resources)

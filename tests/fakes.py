@@ -12,6 +12,7 @@ from kd.stage import Stage, Tell, Wish
 from ledger.blobs import Blobs
 from ledger.registry import Entry, Registry
 from ledger.store import MemoryStore, Store
+from ledger.testing import FixedClock
 
 __all__ = ["Teller", "make_ports", "run_stage"]
 
@@ -24,7 +25,8 @@ def make_ports(tmp_path: Path, entries: Iterable[Entry] = ()) -> Ports:
     """Ports over `tmp_path`; `entries` are the kinds of events that its store in memory can hold."""
     scratch = tmp_path / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
-    return Ports(store=MemoryStore(Registry(tuple(entries))), blobs=Blobs(tmp_path / "blobs"), scratch=scratch)
+    store = MemoryStore(Registry(tuple(entries)))
+    return Ports(store=store, blobs=Blobs(tmp_path / "blobs"), scratch=scratch, clock=FixedClock())
 
 
 class Teller:

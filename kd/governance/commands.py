@@ -8,13 +8,16 @@ from kd.artifacts import Artifact
 from kd.evidence import GateResult
 from kd.governance.config import GovernanceConfig
 from kd.governance.verdict import Evidence, Refusal, Verdict
+from kd.governance.waivers import Waiver
 
 __all__ = [
     "AdmitEvidence",
+    "AnswerWaiver",
     "Command",
     "CompleteGovernance",
     "FailGovernance",
     "IssueVerdict",
+    "Reconsider",
     "RecordGates",
     "RefuseEvidence",
     "RetryGovernance",
@@ -60,6 +63,23 @@ class IssueVerdict:
 
 
 @frozen(kw_only=True)
+class AnswerWaiver:
+    """Accept or reject the waiver that someone granted."""
+
+    waiver: Waiver
+    request: int
+    """Position of the record that grants it."""
+    now_ms: int
+
+
+@frozen(kw_only=True)
+class Reconsider:
+    """Decide again, with the waivers accepted so far."""
+
+    now_ms: int
+
+
+@frozen(kw_only=True)
 class CompleteGovernance:
     """Hand over the verdict."""
 
@@ -81,5 +101,14 @@ class RetryGovernance:
 
 
 Command = (
-    StartGovernance | AdmitEvidence | RefuseEvidence | RecordGates | IssueVerdict | CompleteGovernance | FailGovernance | RetryGovernance
+    StartGovernance
+    | AdmitEvidence
+    | RefuseEvidence
+    | RecordGates
+    | IssueVerdict
+    | AnswerWaiver
+    | Reconsider
+    | CompleteGovernance
+    | FailGovernance
+    | RetryGovernance
 )

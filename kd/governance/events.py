@@ -7,7 +7,8 @@ from attrs import frozen
 from kd.artifacts import Artifact
 from kd.evidence import GateResult
 from kd.governance.config import GovernanceConfig
-from kd.governance.verdict import Evidence, Refusal, Verdict
+from kd.governance.verdict import AppliedWaiver, Evidence, Refusal, Verdict
+from kd.governance.waivers import Waiver
 from ledger.registry import Durability, Entry
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "GovernanceRetried",
     "GovernanceStarted",
     "VerdictIssued",
+    "WaiverAccepted",
+    "WaiverApplied",
+    "WaiverRejected",
 ]
 
 
@@ -61,6 +65,33 @@ class VerdictIssued:
 
 
 @frozen(kw_only=True)
+class WaiverAccepted:
+    """The waiver counts from now on."""
+
+    waiver: Waiver
+    request: int
+    """Position of the record that grants it."""
+    decided_at_ms: int
+
+
+@frozen(kw_only=True)
+class WaiverRejected:
+    """The waiver does not count."""
+
+    id: str
+    request: int
+    reason: str
+    decided_at_ms: int
+
+
+@frozen(kw_only=True)
+class WaiverApplied:
+    """The verdict of the same batch rests on the waiver."""
+
+    applied: AppliedWaiver
+
+
+@frozen(kw_only=True)
 class GovernanceCompleted:
     """The stage is done."""
 
@@ -87,6 +118,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(name="governance.evidence_refused", cls=EvidenceRefused, durability=Durability.TRANSITION),
     Entry(name="governance.gate_evaluated", cls=GateEvaluated, durability=Durability.TRANSITION),
     Entry(name="governance.verdict_issued", cls=VerdictIssued, durability=Durability.TRANSITION),
+    Entry(name="governance.waiver_accepted", cls=WaiverAccepted, durability=Durability.TRANSITION),
+    Entry(name="governance.waiver_rejected", cls=WaiverRejected, durability=Durability.TRANSITION),
+    Entry(name="governance.waiver_applied", cls=WaiverApplied, durability=Durability.TRANSITION),
     Entry(name="governance.completed", cls=GovernanceCompleted, durability=Durability.TRANSITION),
     Entry(name="governance.failed", cls=GovernanceFailed, durability=Durability.TRANSITION),
     Entry(name="governance.retried", cls=GovernanceRetried, durability=Durability.TRANSITION),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import assert_never
-
-from attrs import asdict
 
 from kd.artifacts import Artifact
 from kd.evidence import Measurement, evaluate_gate, measurements_from_json
-from kd.governance.commands import AdmitEvidence, Command, CompleteGovernance, IssueVerdict, RecordGates, RefuseEvidence
+from kd.governance.commands import AdmitEvidence, Command, CompleteGovernance, IssueVerdict, Reconsider, RecordGates, RefuseEvidence
 from kd.governance.machine import verdict_from
-from kd.governance.states import Decide, EvaluateGates, Publish, ReadEvidence, Work
-from kd.governance.verdict import Evidence, Refusal, Verdict
+from kd.governance.states import Decide, DecideAgain, EvaluateGates, Publish, ReadEvidence, Work
+from kd.governance.verdict import Evidence, Refusal, Verdict, canonical, document_of
 from kd.ports import Ports
 from kd.stage import Tell
 
@@ -31,6 +28,8 @@ def execute(work: Work, ports: Ports, tell: Tell) -> Command | None:
             return RecordGates(results=tuple(evaluate_gate(gate, measurements) for gate in work.config.gates.gates))
         case Decide():
             return IssueVerdict(verdict=verdict_from(work.job, work.admitted, work.refused, work.results))
+        case DecideAgain():
+            return Reconsider(now_ms=ports.clock.now_ms())
         case Publish():
             return CompleteGovernance(outputs=(_kept(work.verdict, ports),))
         case _:
@@ -58,6 +57,5 @@ def _measurements(artifact: Artifact, ports: Ports) -> tuple[Measurement, ...]:
 
 def _kept(verdict: Verdict, ports: Ports) -> Artifact:
     folder = ports.new_folder("verdict")
-    text = json.dumps(asdict(verdict), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    (folder / "verdict.json").write_text(text, encoding="utf-8")
+    (folder / "verdict.json").write_bytes(canonical(document_of(verdict)))
     return ports.keep("verdict", folder)

@@ -1,6 +1,7 @@
 """The governance stage as a pure machine: admit evidence, hold gates against it, issue one verdict, hand it over.
 
 It refuses a gate result that does not follow from the evidence it names, and a verdict that does not follow from the gates.
+A verdict that needs waivers can be decided again, once for each time that waivers are granted: see kd.governance.waivers.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from kd.artifacts import Artifact
 from kd.evidence import GateResult, evaluate_gate
 from kd.governance.commands import (
     AdmitEvidence,
+    AnswerWaiver,
     Command,
     CompleteGovernance,
     FailGovernance,
     IssueVerdict,
+    Reconsider,
     RecordGates,
     RefuseEvidence,
     RetryGovernance,
@@ -31,10 +34,14 @@ from kd.governance.events import (
     GovernanceRetried,
     GovernanceStarted,
     VerdictIssued,
+    WaiverAccepted,
+    WaiverApplied,
+    WaiverRejected,
 )
 from kd.governance.states import (
     Completed,
     Decide,
+    DecideAgain,
     Deliberating,
     EvaluateGates,
     Failed,
@@ -44,18 +51,21 @@ from kd.governance.states import (
     Publish,
     Publishing,
     ReadEvidence,
+    Reconsidering,
     State,
     Trying,
     Work,
 )
 from kd.governance.verdict import Evidence, Refusal, Verdict, derive, is_evidence, subjects_of
+from kd.governance.waiver_acceptance import acceptance_problems
+from kd.governance.waivers import WaiverBook, waive
 from kd.stage import Completed as StageCompleted
 from kd.stage import Failed as StageFailed
 from kd.stage import Outcome, Progress, Stage
 from ledger.decider import Decider
 from ledger.errors import CommandRejectedError
 
-__all__ = ["DECIDER", "STAGE", "Event", "Job", "decide", "evolve", "pending", "verdict_from", "verdict_of"]
+__all__ = ["DECIDER", "STAGE", "Event", "Job", "book_of", "decide", "evolve", "pending", "verdict_from", "verdict_of"]
 
 Event = (
     GovernanceStarted
@@ -63,6 +73,9 @@ Event = (
     | EvidenceRefused
     | GateEvaluated
     | VerdictIssued
+    | WaiverAccepted
+    | WaiverRejected
+    | WaiverApplied
     | GovernanceCompleted
     | GovernanceFailed
     | GovernanceRetried
@@ -71,7 +84,13 @@ Event = (
 
 def verdict_of(state: State) -> Verdict | None:
     """The verdict, once it stands."""
-    return state.verdict if isinstance(state, Publishing | Completed) else None
+    return state.verdict if isinstance(state, Publishing | Completed | Reconsidering) else None
+
+
+def book_of(state: State) -> WaiverBook | None:
+    """The waivers of the judgement, once there is a verdict."""
+    state = state.before if isinstance(state, Failed) else state
+    return state.book if isinstance(state, Publishing | Completed | Reconsidering) else None
 
 
 def decide(command: Command, state: State) -> tuple[Event, ...]:
@@ -92,9 +111,11 @@ def decide(command: Command, state: State) -> tuple[Event, ...]:
             follows = command.verdict == verdict_from(state.job, state.admitted, state.refused, state.results)
             _require(None if follows else "the verdict does not follow from the gates and the evidence", command, state)
             return (VerdictIssued(verdict=command.verdict),)
+        case AnswerWaiver() | Reconsider(), Completed() | Reconsidering():
+            return _judge_again(command, state)
         case CompleteGovernance(), Publishing():
             return (GovernanceCompleted(outputs=command.outputs),)
-        case FailGovernance(), Pleading() | Trying() | Deliberating() | Publishing():
+        case FailGovernance(), Pleading() | Trying() | Deliberating() | Publishing() | Reconsidering():
             return (GovernanceFailed(step=command.step, reason=command.reason, is_retryable=command.is_retryable),)
         case RetryGovernance(), Failed(is_retryable=True):
             return (GovernanceRetried(),)
@@ -113,11 +134,14 @@ def evolve(state: State, event: Event) -> State:
             return _settled(replace(state, refused=(*state.refused, event.refusal)))
         case GateEvaluated(), Trying():
             return _settled(replace(state, results=(*state.results, event.result)))
-        case VerdictIssued(), Deliberating():
-            return Publishing(job=state.job, results=state.results, verdict=event.verdict)
+        case VerdictIssued(), Deliberating() | Reconsidering():
+            book = state.book if isinstance(state, Reconsidering) else WaiverBook(policy=state.job.config.waivers)
+            return Publishing(results=state.results, verdict=event.verdict, book=book)
+        case WaiverAccepted() | WaiverRejected() | WaiverApplied(), Completed() | Reconsidering():
+            return _with_waiver(state, event)
         case GovernanceCompleted(), Publishing():
-            return Completed(outputs=event.outputs, results=state.results, verdict=state.verdict)
-        case GovernanceFailed(), Pleading() | Trying() | Deliberating() | Publishing():
+            return Completed(outputs=event.outputs, results=state.results, verdict=state.verdict, book=state.book)
+        case GovernanceFailed(), Pleading() | Trying() | Deliberating() | Publishing() | Reconsidering():
             return Failed(step=event.step, reason=event.reason, is_retryable=event.is_retryable, before=state)
         case GovernanceRetried(), Failed():
             return state.before
@@ -136,6 +160,8 @@ def pending(state: State) -> Work | None:
             return EvaluateGates(config=state.job.config, artifacts=artifacts)
         case Deliberating():
             return Decide(job=state.job, admitted=state.admitted, refused=state.refused, results=state.results)
+        case Reconsidering():
+            return DecideAgain()
         case Publishing():
             return Publish(verdict=state.verdict)
         case Idle() | Completed() | Failed():
@@ -154,6 +180,35 @@ def verdict_from(job: Job, admitted: tuple[Evidence, ...], refused: tuple[Refusa
         admitted=admitted,
         refused=refused,
     )
+
+
+def _judge_again(command: AnswerWaiver | Reconsider, state: Completed | Reconsidering) -> tuple[Event, ...]:
+    if isinstance(command, AnswerWaiver):
+        return (_answer(command, state),)
+    _require(None if isinstance(state, Reconsidering) else "no waiver was accepted since the verdict", command, state)
+    verdict = waive(state.verdict, state.book, command.now_ms)
+    return (*(WaiverApplied(applied=applied) for applied in verdict.waivers), VerdictIssued(verdict=verdict))
+
+
+def _answer(command: AnswerWaiver, state: Completed | Reconsidering) -> WaiverAccepted | WaiverRejected:
+    waiver, now_ms = command.waiver, command.now_ms
+    _require(f"waiver {waiver.id} was answered already" if waiver.id in state.book.answered else None, command, state)
+    problems = acceptance_problems(waiver, state.verdict, state.book, now_ms)
+    if problems:
+        return WaiverRejected(id=waiver.id, request=command.request, reason=" ".join(problems), decided_at_ms=now_ms)
+    return WaiverAccepted(waiver=waiver, request=command.request, decided_at_ms=now_ms)
+
+
+def _with_waiver(state: Completed | Reconsidering, event: WaiverAccepted | WaiverRejected | WaiverApplied) -> Completed | Reconsidering:
+    book = state.book
+    match event:
+        case WaiverAccepted(waiver=waiver):
+            accepted = replace(book, accepted=(*book.accepted, waiver), answered=(*book.answered, waiver.id))
+            return Reconsidering(results=state.results, verdict=state.verdict, book=accepted)
+        case WaiverRejected(id=id_):
+            return replace(state, book=replace(book, answered=(*book.answered, id_)))
+        case WaiverApplied(applied=applied):
+            return replace(state, book=replace(book, used=(*book.used, applied)))
 
 
 def _settled(state: Pleading | Trying) -> Pleading | Trying | Deliberating:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kd.artifacts import Artifact
 from kd.evidence import GateResult
 from kd.governance.config import GovernanceConfig
 from kd.governance.verdict import Evidence, Refusal, Verdict
+from kd.governance.waivers import WaiverBook
 
 __all__ = [
     "Completed",
     "Decide",
+    "DecideAgain",
     "Deliberating",
     "EvaluateGates",
     "Failed",
@@ -21,6 +23,7 @@ __all__ = [
     "Publish",
     "Publishing",
     "ReadEvidence",
+    "Reconsidering",
     "State",
     "Trying",
     "Work",
@@ -75,9 +78,9 @@ class Deliberating:
 class Publishing:
     """The verdict stands and is to be handed over."""
 
-    job: Job
     results: tuple[GateResult, ...]
     verdict: Verdict
+    book: WaiverBook = field(factory=WaiverBook)
 
 
 @frozen(kw_only=True)
@@ -87,9 +90,20 @@ class Completed:
     outputs: tuple[Artifact, ...]
     results: tuple[GateResult, ...]
     verdict: Verdict
+    book: WaiverBook = field(factory=WaiverBook)
 
 
-Working = Pleading | Trying | Deliberating | Publishing
+@frozen(kw_only=True)
+class Reconsidering:
+    """The verdict that needs waivers was handed over, and a waiver was accepted since: it is due again."""
+
+    results: tuple[GateResult, ...]
+    verdict: Verdict
+    """The one without waivers."""
+    book: WaiverBook
+
+
+Working = Pleading | Trying | Deliberating | Publishing | Reconsidering
 
 
 @frozen(kw_only=True)
@@ -130,6 +144,11 @@ class Decide:
     results: tuple[GateResult, ...]
 
 
+@frozen
+class DecideAgain:
+    """Work: say what time it is, so that the verdict can be derived with the waivers that hold now."""
+
+
 @frozen(kw_only=True)
 class Publish:
     """Work: store the verdict."""
@@ -137,4 +156,4 @@ class Publish:
     verdict: Verdict
 
 
-Work = ReadEvidence | EvaluateGates | Decide | Publish
+Work = ReadEvidence | EvaluateGates | Decide | DecideAgain | Publish

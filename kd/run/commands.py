@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from kd.artifacts import Artifact
+from kd.governance.waivers import Waiver
 from kd.run.config import RunConfig
 from kd.run.events import ProcessSampled, StageFailed
 
@@ -14,6 +15,7 @@ __all__ = [
     "CompleteStage",
     "EndRun",
     "FailStage",
+    "GrantWaiver",
     "PlanRun",
     "RequestCancel",
     "RequestPause",
@@ -93,6 +95,13 @@ class RequestCancel:
     is_now: bool = False
 
 
+@frozen(kw_only=True)
+class GrantWaiver:
+    """Accept what a gate found, for a while, so that the run is judged again."""
+
+    waiver: Waiver
+
+
 @frozen
 class AnswerRequest:
     """Accept the open request."""
@@ -115,6 +124,7 @@ Command = (
     | EndRun
     | RequestPause
     | RequestCancel
+    | GrantWaiver
     | AnswerRequest
     | SampleProcess
 )

@@ -17,7 +17,7 @@ from kd.errors import ConfigError, ConfigProblem
 from kd.evaluation.config import EvaluationConfig
 from kd.export.config import ExportConfig
 from kd.generation.config import GenerationConfig
-from kd.governance.config import GovernanceConfig
+from kd.governance.config import GovernanceConfig, WaiverPolicy
 from kd.run.structure import structure
 from kd.run.yaml_text import Document, parse_scalar, parse_yaml
 from kd.training.config import TrainingConfig
@@ -57,8 +57,11 @@ class RunConfig:
 
 
 def config_digest(config: RunConfig) -> str:
-    """SHA-256 of the canonical JSON of `config`."""
-    text = json.dumps(asdict(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """SHA-256 of the canonical JSON of `config`; a policy of waivers that is the usual one is left out, as releases before it did."""
+    document = asdict(config)
+    if config.governance.waivers == WaiverPolicy():
+        del document["governance"]["waivers"]
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

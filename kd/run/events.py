@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from kd.artifacts import Artifact
+from kd.governance.waivers import Waiver
 from kd.run.config import RunConfig
 from ledger.record import BlobRef
 from ledger.registry import Durability, Entry
@@ -29,6 +30,7 @@ __all__ = [
     "StageCompleted",
     "StageFailed",
     "StageStarted",
+    "WaiverGranted",
 ]
 
 
@@ -180,6 +182,13 @@ class CancelRejected:
     reason: str
 
 
+@frozen(kw_only=True)
+class WaiverGranted:
+    """Someone accepts, for a while, what a gate found; the governance stage answers when an owner takes up the run."""
+
+    waiver: Waiver
+
+
 ENTRIES = (
     Entry(name="run.planned", version=1, cls=RunPlanned, durability=Durability.TRANSITION),
     Entry(name="run.started", version=1, cls=RunStarted, durability=Durability.TRANSITION),
@@ -199,4 +208,5 @@ ENTRIES = (
     Entry(name="run.cancel_requested", version=1, cls=CancelRequested, durability=Durability.TRANSITION),
     Entry(name="run.cancel_accepted", version=1, cls=CancelAccepted, durability=Durability.TRANSITION),
     Entry(name="run.cancel_rejected", version=1, cls=CancelRejected, durability=Durability.TRANSITION),
+    Entry(name="run.waiver_granted", version=1, cls=WaiverGranted, durability=Durability.TRANSITION),
 )

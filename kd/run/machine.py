@@ -13,6 +13,7 @@ from kd.run.commands import (
     CompleteStage,
     EndRun,
     FailStage,
+    GrantWaiver,
     PlanRun,
     RequestCancel,
     RequestPause,
@@ -70,6 +71,7 @@ Event = (
     | ev.CancelRequested
     | ev.CancelAccepted
     | ev.CancelRejected
+    | ev.WaiverGranted
 )
 
 
@@ -82,6 +84,8 @@ def decide(command: Command, state: RunState) -> tuple[Event, ...]:
             return _start(command, state)
         case RequestPause() | RequestCancel():
             return _request(command, state)
+        case GrantWaiver():
+            return _grant(command, state)
         case AnswerRequest():
             return _answer(command, state)
         case StartStage() | CompleteStage() | FailStage() | EndRun():
@@ -141,6 +145,11 @@ def _start(command: StartRun, state: RunState) -> tuple[Event, ...]:
             return (*_rejected(state, "The owner died before it saw the request."), ev.RunResumed())
         case Pausing() | Paused() | Failed(is_retryable=True):
             return (ev.RunResumed(),)
+        case Rejected(verdict="waiver_required", granted=granted):
+            if not granted:
+                problem = "The verdict needs a waiver and none was granted since: grant one with `kd judge waive`, then resume."
+                raise CommandRejectedError(command, state, problem)
+            return (ev.RunResumed(),)
         case Cancelling(reason=reason):
             return (ev.RunCancelled(reason=reason),)
         case Failed(reason=reason):
@@ -167,6 +176,23 @@ def _request(command: RequestPause | RequestCancel, state: RunState) -> tuple[Ev
             return (requested, ev.CancelAccepted(), ev.RunCancelled(reason=command.reason))
         case _:
             raise CommandRejectedError(command, state, f"The run is {status_of(state)}: there is nothing to cancel.")
+
+
+def _grant(command: GrantWaiver, state: RunState) -> tuple[Event, ...]:
+    match state:
+        case Rejected(verdict="waiver_required", granted=granted):
+            if command.waiver.id in {waiver.id for waiver in granted}:
+                raise CommandRejectedError(command, state, f"Waiver {command.waiver.id} was granted already: resume the run.")
+            return (ev.WaiverGranted(waiver=command.waiver),)
+        case Rejected(verdict=verdict):
+            problem = f"The verdict is {verdict}: something stands against approval that may not be waived."
+        case Succeeded(verdict=verdict):
+            problem = f"The run succeeded, its verdict is {verdict}: there is nothing to waive."
+        case Absent():
+            problem = "There is no such run: see `kd runs`."
+        case _:
+            problem = f"The run is {status_of(state)}, and only what a verdict found can be waived: wait for the verdict."
+    raise CommandRejectedError(command, state, problem)
 
 
 def _answer(command: AnswerRequest, state: RunState) -> tuple[Event, ...]:
@@ -241,8 +267,12 @@ def _stop(command: StopRun, state: RunState) -> tuple[Event, ...]:
 def _evolve_known(state: Known, event: Event) -> RunState:
     plan = state.plan
     match event:
+        case ev.RunResumed() if isinstance(state, Rejected):
+            return Running(plan=replace(plan, results=plan.results[:-1]))  # the stage that gave the verdict is due again
         case ev.RunStarted() | ev.RunResumed():
             return Running(plan=plan)
+        case ev.WaiverGranted(waiver=waiver):
+            return _existing(replace(state, granted=(*state.granted, waiver)) if isinstance(state, Rejected) else state)
         case ev.StageStarted(stage=stage):
             return _with_plan(state, replace(plan, started=(*plan.started, stage)))
         case ev.StageCompleted():

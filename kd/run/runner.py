@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from kd.errors import DigestMismatchError, KdError, PauseNeededError, StageError
-from kd.governance.machine import verdict_of
+from kd.governance.commands import AnswerWaiver
+from kd.governance.machine import book_of, verdict_of
 from kd.ports import Ports
 from kd.run import commands, machine, states
-from kd.run.events import ProcessSampled, StageFailed
+from kd.run.events import ProcessSampled, StageFailed, WaiverGranted
 from kd.run.pipeline import start_command
 from kd.run.process_sampler import sampling
 from kd.run.stages import run_stream, stage_named, stage_stream
 from kd.run.steering import StageTell, Steering
 from kd.stage import Completed, Failed, Outcome, Stage, Wish
+from ledger.clock import Clock
 from ledger.errors import BlobMissingError, DiskFullError, FencedError, IntegrityError, WriteError
 from ledger.handle import Live
 from ledger.ownership import Ownership
-from ledger.record import BlobRef
+from ledger.record import BlobRef, Meta
 from ledger.segments import FileStore
 
 __all__ = ["Runner"]
@@ -41,9 +43,17 @@ class Runner:
     """The owner of one run."""
 
     def __init__(
-        self, store: FileStore, run: str, ownership: Ownership, *, scratch: Path, is_interrupted: Callable[[], bool] = lambda: False
+        self,
+        store: FileStore,
+        run: str,
+        ownership: Ownership,
+        *,
+        scratch: Path,
+        clock: Clock,
+        is_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
+        self._clock = clock
         self._run = run
         self._scratch = scratch
         self._guards = (ownership.guard,)
@@ -86,7 +96,13 @@ class Runner:
         live: Live[Any, Any, Any, Any] = Live(self._store, stage_stream(self._run, stage.name), stage.decider, guards=self._guards)
         if live.version == 0:
             live.handle(start_command(plan, stage.name))
-        ports = Ports(store=self._store, blobs=self._store.blobs, scratch=self._scratch / stage.name, redactor=self._store.redactor)
+        ports = Ports(
+            store=self._store,
+            blobs=self._store.blobs,
+            scratch=self._scratch / stage.name,
+            clock=self._clock,
+            redactor=self._store.redactor,
+        )
         ports.scratch.mkdir(parents=True, exist_ok=True)
         try:
             outcome = self._work(stage, live, ports)
@@ -109,6 +125,8 @@ class Runner:
             if not failed.is_retryable:
                 return failed  # an owner died between the stage's failure and the run's
             live.handle(stage.retry())
+        if stage.name == "governance":
+            self._answer_waivers(live)
         tell = StageTell(live, self._steering)
         try:
             execute = _load(stage.executor)
@@ -124,6 +142,17 @@ class Runner:
         outcome = stage.outcome(live.state)
         assert outcome is not None, f"{stage.name} asks for nothing and has not ended"
         return outcome
+
+    def _answer_waivers(self, live: Live[Any, Any, Any, Any]) -> None:
+        """Let the machine accept or reject what was granted since the verdict, each answer caused by the record that grants it."""
+        book = book_of(live.state)
+        if book is None:
+            return
+        for record in self._store.scan(streams=run_stream(self._run), names="run.waiver_granted"):
+            event = record.event
+            if isinstance(event, WaiverGranted) and event.waiver.id not in book.answered:
+                answer = AnswerWaiver(waiver=event.waiver, request=record.position, now_ms=self._clock.now_ms())
+                live.handle(answer, meta=Meta(cause=record.position))
 
     def _fail(self, stage: Stage, live: Live[Any, Any, Any, Any], error: Exception) -> Failed:
         """Record a failure in the stage's own stream, and the traceback where nobody foresaw it."""

@@ -1,7 +1,7 @@
 """The states of a run and the work they ask for.
 
 Planned ─► Running ⇄ Paused          Running ─► Failed (retryable or not) ─► Running
-              │  └► Pausing ─► Paused          ├► Rejected
+              │  └► Pausing ─► Paused          ├► Rejected ─► Running, once a waiver was granted
               └► Cancelling ─► Cancelled       └► Succeeded
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from kd.artifacts import Artifact
+from kd.governance.waivers import Waiver
 from kd.run.config import RunConfig
 
 __all__ = [
@@ -146,6 +147,8 @@ class Rejected(Known):
     """All stages ended; the verdict does not approve."""
 
     verdict: str
+    granted: tuple[Waiver, ...] = ()
+    """Since then; the next owner lets the governance stage answer them."""
 
 
 @frozen(kw_only=True)

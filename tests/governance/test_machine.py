@@ -167,7 +167,7 @@ def test_progress_counts_gates() -> None:
 
 def test_the_events_can_be_registered() -> None:
     """Every event of the stage can be stored and read back."""
-    assert len(Registry(ENTRIES).entries) == 8
+    assert len(Registry(ENTRIES).entries) == 11
 
 
 def test_a_purpose_needs_gates_made_for_it() -> None:

@@ -15,6 +15,7 @@ from kd.run.runner import Runner
 from ledger.handle import Live
 from ledger.ownership import claim
 from ledger.segments import FileStore
+from ledger.testing import FixedClock
 
 LEFT_BEHIND: tuple[tuple[object, ...], ...] = (
     (),
@@ -73,7 +74,7 @@ def test_a_stage_that_failed_for_good_fails_the_run_whoever_comes_next(run: kd.R
     store = run.ledger.store
     assert isinstance(store, FileStore)
     with claim(store, run.id, "test") as ownership:
-        runner = Runner(store, run.id, ownership, scratch=tmp_path / "scratch")
+        runner = Runner(store, run.id, ownership, scratch=tmp_path / "scratch", clock=FixedClock())
         runner.start()
         failed = runner.drive()
     assert isinstance(failed, s.Failed)

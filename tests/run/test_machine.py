@@ -17,6 +17,7 @@ from ledger.decider import fold
 from ledger.errors import CommandRejectedError
 from ledger.record import BlobRef
 from ledger.testing import decide_given
+from tests.governance.waiver_examples import waiver
 
 CONFIG = load_run_config(Path("configs/tiny.yaml"))
 PLANNED = ev.RunPlanned(config=CONFIG, config_digest="0" * 64, stages=("generation", "governance"), code_digest="0" * 64, environment={})
@@ -192,3 +193,53 @@ def test_a_request_between_the_last_stage_and_the_conclusion_is_answered() -> No
     """The conclusion comes first, and the request learns that it is too late."""
     events = _decided([PLANNED, ev.RunStarted(), GENERATED, _governed("approved"), PAUSE], c.EndRun())
     assert tuple(type(event) for event in events) == (ev.PauseRejected, ev.RunSucceeded)
+
+
+WAITING = (PLANNED, ev.RunStarted(), GENERATED, _governed("waiver_required"), ev.RunRejected(verdict="waiver_required"))
+GRANTED = ev.WaiverGranted(waiver=waiver())
+
+
+def test_a_run_that_needs_a_waiver_is_judged_again_once_one_is_granted() -> None:
+    """Without a waiver there is nothing to resume; with one the stage of the verdict is due again, and the others stay done."""
+    with pytest.raises(CommandRejectedError, match="kd judge waive"):
+        _decided(WAITING, c.StartRun())
+    assert _decided(WAITING, c.GrantWaiver(waiver=waiver())) == (GRANTED,)
+    assert _decided([*WAITING, GRANTED], c.StartRun()) == (ev.RunResumed(),)
+    resumed = _state(*WAITING, GRANTED, ev.RunResumed())
+    assert RUN.pending(resumed) == s.RunStage(stage="governance")
+    assert isinstance(resumed, s.Running)
+    assert [result.stage for result in resumed.plan.results] == ["generation"]
+
+
+@pytest.mark.parametrize(("verdict", "end"), [("approved_with_waivers", s.Succeeded), ("waiver_required", s.Rejected)])
+def test_the_second_verdict_decides_as_the_first_one_did(verdict: str, end: type) -> None:
+    """Approved with waivers the run succeeds; else it is rejected again, and waits for waivers that are granted from then on."""
+    judged = [*WAITING, GRANTED, ev.RunResumed(), _governed(verdict)]
+    state = _state(*judged, *_decided(judged, c.EndRun()))
+    assert isinstance(state, end)
+    if isinstance(state, s.Rejected):
+        assert state.granted == ()
+
+
+def test_a_waiver_is_granted_once() -> None:
+    """The same waiver again changes nothing; another one may follow."""
+    with pytest.raises(CommandRejectedError, match="granted already"):
+        _decided([*WAITING, GRANTED], c.GrantWaiver(waiver=waiver()))
+    other = waiver(title="another")
+    assert _decided([*WAITING, GRANTED], c.GrantWaiver(waiver=other)) == (ev.WaiverGranted(waiver=other),)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((), "no such run"),
+        (WAITING[:2], "The run is running"),
+        ((*WAITING, GRANTED, ev.RunResumed()), "The run is running"),
+        ((*WAITING[:3], _governed("rejected"), ev.RunRejected(verdict="rejected")), "may not be waived"),
+        ((*WAITING[:3], _governed("approved"), ev.RunSucceeded(verdict="approved")), "nothing to waive"),
+    ],
+)
+def test_only_what_a_verdict_found_can_be_waived(given: tuple[object, ...], words: str) -> None:
+    """One sentence says why there is nothing to waive."""
+    with pytest.raises(CommandRejectedError, match=words):
+        _decided(given, c.GrantWaiver(waiver=waiver()))
