@@ -12,19 +12,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kd.views.safe_text import is_drawable, safe_lines, safe_text
+
 __all__ = ["is_read", "print_document", "print_error", "print_line", "print_record_line", "print_table"]
 
 _is_read = True
+_MAX_CELLS = 1_000_000
+"""People who ask for a text get all of it."""
 
 
 def print_document(document: object) -> None:
     """One JSON document on standard output."""
-    _write(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    _write(_json(document, indent=2))
 
 
 def print_record_line(document: object) -> None:
     """One JSON document on one line."""
-    _write(json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str))
+    _write(_json(document, separators=(",", ":")))
 
 
 def print_line(text: str = "") -> None:
@@ -42,9 +46,9 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
     """`rows` as a table in a terminal, as tab-separated lines with a heading elsewhere."""
     console = Console()
     if not console.is_terminal:
-        print_line("\t".join(columns))
+        _write("\t".join(columns))
         for row in rows:
-            print_line("\t".join(_cell(row.get(column)) for column in columns))
+            _write("\t".join(safe_text(_cell(row.get(column)), max_cells=_MAX_CELLS) for column in columns))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -85,4 +89,23 @@ def _is_number(value: object) -> bool:
 
 
 def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1] for character in text)
+    return "\n".join(safe_lines(text, max_cells=_MAX_CELLS))
+
+
+def _json(document: object, **layout: Any) -> str:
+    """`document` as JSON in which what a terminal would obey is escaped; read back it is the same."""
+    return json.dumps(document, ensure_ascii=False, default=str, **layout).translate(_ESCAPES)
+
+
+class _Escapes(dict[int, str]):
+    """Of characters by their code; JSON itself escapes those below the space, so that one there is its layout."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if code >= ord(" ") and not is_drawable(character):
+            character = f"\\u{code:04x}" if code <= 0xFFFF else json.dumps(character)[1:-1]
+        self[code] = character
+        return character
+
+
+_ESCAPES = _Escapes()

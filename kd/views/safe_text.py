@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import NewType, TypeVar
 
-__all__ = ["MAX_CELLS", "SafeText", "cell_width", "safe_lines", "safe_text"]
+__all__ = ["MAX_CELLS", "SafeText", "cell_width", "is_drawable", "safe_lines", "safe_text"]
 
 SafeText = NewType("SafeText", str)
 """Text that a widget may draw; only this module makes it."""
@@ -62,6 +62,11 @@ def safe_lines(text: str | bytes, *, max_cells: int = MAX_CELLS) -> tuple[SafeTe
     return tuple(safe_text(line, max_cells=max_cells) for line in text.removesuffix("\n").split("\n"))
 
 
+def is_drawable(character: str) -> bool:
+    """Whether a terminal draws `character` rather than obeying it, and people can tell it from others."""
+    return character in _JOINERS or unicodedata.category(character) not in _ESCAPED
+
+
 def cell_width(text: str) -> int:
     """Cells that `text` takes in a terminal: two for wide characters, none for marks and joiners."""
     return len(text) if text.isascii() else sum(map(_WIDTHS.__getitem__, text))
@@ -75,9 +80,7 @@ def _replacement(code: int) -> str:
         return chr(0x2400 + ord(character))
     if character == "\x7f":
         return "␡"
-    if character not in _JOINERS and unicodedata.category(character) in _ESCAPED:
-        return f"⟨U+{ord(character):04X}⟩"
-    return character
+    return character if is_drawable(character) else f"⟨U+{code:04X}⟩"
 
 
 def _without_heaps(text: str) -> str:
