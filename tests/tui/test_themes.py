@@ -9,6 +9,7 @@ import pytest
 from attrs import asdict
 
 from kd.views.safe_text import cell_width
+from tests.tui.judged_ledger import FIRST, write_judged_ledger
 from tests.tui.ledgers import make_ledger
 from tests.tui.pilots import make_app, text_of, wait_for
 from tui.settings import Settings, load_settings
@@ -56,6 +57,18 @@ async def test_every_theme_draws(tmp_path: Path, theme: str) -> None:
         await wait_for(pilot, lambda: app.is_settled)
         assert app.theme == theme
         assert "interrupted" in text_of(app)
+
+
+@pytest.mark.parametrize("theme", sorted(PALETTES))
+async def test_every_screen_can_be_drawn_in_every_theme(tmp_path: Path, theme: str) -> None:
+    """Also in the terminal's own sixteen colours."""
+    write_judged_ledger(tmp_path / "ledger")
+    app = make_app(tmp_path / "ledger", run_id=FIRST, settings=Settings(theme=theme))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        for number in range(1, 9):
+            await pilot.press(str(number), "tab")
+            await wait_for(pilot, lambda: app.is_settled)
 
 
 def test_without_a_file_settings_are_as_they_come(tmp_path: Path) -> None:

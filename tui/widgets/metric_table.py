@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Iterator
 from typing import Literal
 
 from attrs import evolve as replace
 from attrs import frozen
-from rich.text import Text
 from textual import events
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.themes import Palette, glyphs_of, palette_of
+from tui.themes import glyphs_of, palette_of
+from tui.widgets.painting import Pieces, fitted, paint, width_of, wrapped
 
 __all__ = ["Figure", "Figures", "MetricTable", "Tone"]
 
@@ -56,6 +57,10 @@ class MetricTable(Widget, can_focus=True):
 
     state: reactive[Figures] = reactive(Figures())
 
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._strips: list[Strip] = []
+
     def give(self, *figures: Figure) -> None:
         """Show these; the choice stays."""
         self.state = replace(self.state, figures=figures)
@@ -85,16 +90,44 @@ class MetricTable(Widget, can_focus=True):
         if row < len(self.state.figures):
             self.state = replace(self.state, chosen=row, is_open=True)
 
-    def render(self) -> Text:
-        palette, state = palette_of(self.app), self.state
-        detail = self._detail(palette) if state.is_open and self.has_focus else []
-        room = max(self.size.height - len(detail), 1)
+    def watch_state(self) -> None:
+        self._redraw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._redraw()
+
+    def on_focus(self) -> None:
+        self._redraw()
+
+    def on_blur(self) -> None:
+        self._redraw()
+
+    def notify_style_update(self) -> None:
+        self._strips = []
+        super().notify_style_update()
+
+    def render_line(self, y: int) -> Strip:
+        if not self._strips:
+            self._strips = list(self._drawn())
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
+
+    def _redraw(self) -> None:
+        self._strips = []
+        self.refresh()
+
+    def _drawn(self) -> Iterator[Strip]:
+        """The figures, and below them the chosen one in full."""
+        state, (width, height) = self.state, self.size
+        palette, ellipsis = palette_of(self.app), glyphs_of(self.app).ellipsis
+        detail = self._detail(width) if state.is_open and self.has_focus else []
+        room = max(height - len(detail), 1)
         first = self._first(room)
-        shown = state.figures[first : first + room]
-        lines = [self._line(figure, palette, is_chosen=self.has_focus and first + at == state.chosen) for at, figure in enumerate(shown)]
-        if detail:
-            lines += [Text()] * (room - len(lines)) + detail
-        return Text("\n", no_wrap=True, overflow="crop").join(lines)
+        for row in range(first, first + room):
+            pieces = _line(state.figures[row], width, ellipsis) if row < len(state.figures) else ()
+            is_chosen = self.has_focus and row == state.chosen and bool(pieces)
+            yield paint(pieces, width=width, palette=palette, background="selection" if is_chosen else "background")
+        for pieces in detail:
+            yield paint(pieces, width=width, palette=palette)
 
     def _choose(self, row: int) -> None:
         self.state = replace(self.state, chosen=min(max(row, 0), max(len(self.state.figures) - 1, 0)))
@@ -103,29 +136,25 @@ class MetricTable(Widget, can_focus=True):
         """The first figure that is visible: the chosen one always is."""
         return max(0, min(self.state.chosen, len(self.state.figures) - 1) - (room or self.size.height) + 1)
 
-    def _line(self, figure: Figure, palette: Palette, *, is_chosen: bool) -> Text:
-        width = self.size.width
-        value = Text(figure.value, style=_colour(figure.tone, palette))
-        value.truncate(max(width - 4, 0), overflow="ellipsis")
-        label = Text(figure.label, style=palette.muted)
-        label.truncate(max(width - value.cell_len - 1, 0), overflow="ellipsis")
-        line = label + Text(" " * max(width - label.cell_len - value.cell_len, 1)) + value
-        if is_chosen:
-            line.stylize(f"on {palette.selection}")
-        return line
-
-    def _detail(self, palette: Palette) -> list[Text]:
-        figure, width = self.state.at, self.size.width
+    def _detail(self, width: int) -> list[Pieces]:
+        figure = self.state.at
         if figure is None or width < 8:
             return []
-        lines = [Text("─" * width if glyphs_of(self.app).dash != "-" else "-" * width, style=palette.muted)]
-        lines += [Text(line, style=f"bold {palette.text}") for line in textwrap.wrap(figure.exact or figure.value, width)]
-        lines += [Text(line, style=palette.muted) for line in textwrap.wrap(figure.formula, width)]
+        lines: list[Pieces] = [(("─" * width if glyphs_of(self.app).dash != "-" else "-" * width, "muted"),)]
+        lines += wrapped(((figure.exact or figure.value, "bold text"),), width)
+        lines += wrapped(((figure.formula, "muted"),), width) if figure.formula else []
         if figure.position is not None:
-            lines.append(Text(f"@{figure.position:,}", style=palette.accent) + Text("  o opens it", style=palette.muted))
+            lines.append(((f"@{figure.position:,}", "accent"), ("  o opens it", "muted")))
         return lines
 
 
-def _colour(tone: Tone, palette: Palette) -> str:
-    colour: str = getattr(palette, tone)
-    return colour
+def _line(figure: Figure, width: int, ellipsis: str) -> Pieces:
+    """The label to the left, the value to the right; the label gives way first."""
+    value = _at_most(figure.value, figure.tone, max(width - 4, 0), ellipsis)
+    label = fitted(((figure.label, "muted"),), max(width - width_of(value) - 1, 0), ellipsis=ellipsis)
+    return (*label, (" ", "text"), *value)
+
+
+def _at_most(text: str, tone: Tone, width: int, ellipsis: str) -> Pieces:
+    pieces = ((text, tone),)
+    return pieces if width_of(pieces) <= width else fitted(pieces, width, ellipsis=ellipsis)
