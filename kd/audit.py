@@ -3,7 +3,8 @@
     chain      every line of the ledger proves its place, and the signed tree heads stand for these lines
     refold     every stage, folded from its first event, ends in what the run says it handed over
     blobs      every blob that the run's events name is there and has its digest
-    recompute  measurements from items, gates from measurements, the verdict from gates: equal to what was recorded
+    recompute  measurements from items, gates from measurements, answers to waivers, verdicts from gates and waivers: equal to what was
+               recorded
 
 Needs neither torch nor a converter.
 """
@@ -14,15 +15,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from attrs import evolve as replace
 from attrs import fields, frozen, has
 
 from kd.artifacts import Artifact
 from kd.evaluation.events import ItemEvaluated, MeasurementRecorded
 from kd.evaluation.measures import measure
 from kd.evidence import Measurement, evaluate_gate, measurements_from_json
-from kd.governance.events import EvidenceAdmitted, EvidenceRefused, GateEvaluated, GovernanceStarted, VerdictIssued
+from kd.governance.events import (
+    EvidenceAdmitted,
+    EvidenceRefused,
+    GateEvaluated,
+    GovernanceStarted,
+    VerdictIssued,
+    WaiverAccepted,
+    WaiverApplied,
+    WaiverRejected,
+)
 from kd.governance.machine import Job, verdict_from
+from kd.governance.verdict import AppliedWaiver, Verdict
+from kd.governance.waiver_acceptance import acceptance_problems
+from kd.governance.waivers import Waiver, WaiverBook, waive
 from kd.run import states
+from kd.run.events import WaiverGranted
 from kd.run.stages import STAGES
 from kd.stage import Completed
 from kd.views.run_view import RunView, view_runs
@@ -142,14 +157,14 @@ def _check_recompute(store: FileStore, records: Sequence[Record]) -> LevelResult
     findings = []
     if recorded and measure(items) != recorded:
         findings.append(Finding(code="measurements_differ", message="The recorded measurements do not follow from the recorded items."))
-    findings += _check_judgement(store, events)
-    num_gates = sum(isinstance(event, GateEvaluated) for event in events)
-    num_verdicts = sum(isinstance(event, VerdictIssued) for event in events)
-    return LevelResult(level="recompute", num_checked=len(recorded) + num_gates + num_verdicts, findings=tuple(findings))
+    findings += _check_judgement(store, records)
+    num_judged = sum(isinstance(event, GateEvaluated | VerdictIssued | WaiverAccepted | WaiverRejected) for event in events)
+    return LevelResult(level="recompute", num_checked=len(recorded) + num_judged, findings=tuple(findings))
 
 
-def _check_judgement(store: FileStore, events: Sequence[object]) -> Iterator[Finding]:
-    """Gates from the stored measurements, and the verdict from the gates."""
+def _check_judgement(store: FileStore, records: Sequence[Record]) -> Iterator[Finding]:
+    """Gates from the stored measurements, and the verdicts from the gates and the waivers that hold."""
+    events = [record.event for record in records]
     started = next((event for event in events if isinstance(event, GovernanceStarted)), None)
     if started is None:
         return
@@ -164,10 +179,47 @@ def _check_judgement(store: FileStore, events: Sequence[object]) -> Iterator[Fin
     for result in results:
         if evaluate_gate(result.gate, evidence) != result:
             yield Finding(code="gate_differs", message=f"Gate {result.gate.id} does not follow from the stored measurements.")
-    job = Job(config=started.config, inputs=started.inputs, seed=started.seed)
-    for event in events:
-        if isinstance(event, VerdictIssued) and verdict_from(job, admitted, refused, results) != event.verdict:
-            yield Finding(code="verdict_differs", message=f"Verdict {event.verdict.id} does not follow from the gates.")
+    try:
+        base = verdict_from(Job(config=started.config, inputs=started.inputs, seed=started.seed), admitted, refused, results)
+    except ValueError as error:
+        if any(isinstance(event, VerdictIssued) for event in events):
+            yield Finding(code="verdict_differs", message=str(error))
+        return
+    yield from _check_verdicts(base, WaiverBook(policy=started.config.waivers), records)
+
+
+def _check_verdicts(base: Verdict, book: WaiverBook, records: Sequence[Record]) -> Iterator[Finding]:
+    """Every answer to a waiver and every verdict, in order, from `base`, which is the verdict without waivers."""
+    granted = {record.position: record.event.waiver for record in records if isinstance(record.event, WaiverGranted)}
+    applied: tuple[AppliedWaiver, ...] = ()
+    for record in records:
+        match record.event:
+            case WaiverAccepted(waiver=waiver) | WaiverRejected(id=waiver) as event:
+                message = _answer_problem(event, granted.get(event.request), base, book)
+                if message is not None:
+                    yield Finding(code="waiver_differs", message=message, position=record.position)
+                if isinstance(waiver, Waiver):
+                    book = replace(book, accepted=(*book.accepted, waiver))
+            case WaiverApplied(applied=use):
+                applied = (*applied, use)
+            case VerdictIssued(verdict=verdict):
+                expected = base if verdict.decided_at_ms is None else waive(base, book, verdict.decided_at_ms)
+                if verdict != expected or verdict.waivers != applied:
+                    message = f"Verdict {verdict.id} does not follow from the gates and the waivers that held."
+                    yield Finding(code="verdict_differs", message=message, position=record.position)
+                book, applied = replace(book, used=(*book.used, *applied)), ()
+            case _:
+                pass
+
+
+def _answer_problem(event: WaiverAccepted | WaiverRejected, waiver: Waiver | None, base: Verdict, book: WaiverBook) -> str | None:
+    id_ = event.waiver.id if isinstance(event, WaiverAccepted) else event.id
+    if waiver is None or waiver.id != id_ or (isinstance(event, WaiverAccepted) and waiver != event.waiver):
+        return f"Waiver {id_} was answered, and the record {event.request} does not grant it."
+    expected = " ".join(acceptance_problems(waiver, base, book, event.decided_at_ms))
+    if expected == (event.reason if isinstance(event, WaiverRejected) else ""):
+        return None
+    return f"The answer to waiver {id_} does not follow from the rules: {expected or 'it can be accepted.'}"
 
 
 def _evidence(store: FileStore, inputs: Sequence[Artifact], digests: set[str]) -> list[Measurement]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from attrs import evolve as replace
@@ -75,7 +76,7 @@ def test_the_id_is_that_of_the_content() -> None:
         ({"limits": (WaiverLimit(gate_id="kl", worst=None),)}, "is not inconclusive"),
     ],
 )
-def test_what_cannot_be_accepted(other: dict[str, object], words: str) -> None:
+def test_what_cannot_be_accepted(other: dict[str, Any], words: str) -> None:
     """One sentence says what is wrong with the waiver, and only that is wrong."""
     found = acceptance_problems(waiver(**other), NEEDY, WaiverBook(), NOW_MS)
     assert len(found) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve as replace
 
 from kd.evidence import GateResult, GateRule, GateSet, evaluate_gate
@@ -20,9 +22,9 @@ DAY_MS = 86_400_000
 MITIGATION = "The old student keeps serving, and both are compared each morning by hand."
 
 
-def waiver(gate: str = "kl", worst: float | None = 6.0, **other: object) -> Waiver:
+def waiver(gate: str = "kl", worst: float | None = 6.0, **other: Any) -> Waiver:
     """A waiver of one gate that nothing is wrong with."""
-    settings: dict[str, object] = {
+    settings: dict[str, Any] = {
         "title": "slow learner",
         "limits": (WaiverLimit(gate_id=gate, worst=worst),),
         "reason_code": "known_dataset_defect",
@@ -34,7 +36,7 @@ def waiver(gate: str = "kl", worst: float | None = 6.0, **other: object) -> Waiv
         "created_ms": NOW_MS,
         "expires_ms": NOW_MS + 12 * DAY_MS,
     }
-    return make_waiver(**(settings | other))  # type: ignore[arg-type]
+    return make_waiver(**(settings | other))
 
 
 def needy(*gates: GateRule) -> tuple[Job, tuple[GateResult, ...], Verdict]:
