@@ -23,6 +23,7 @@ from ledger.settings import LINE_MAX_BYTES
 __all__ = ["SealedSegments"]
 
 _Identity = tuple[int, int, int, int, int]
+"""Device, file, bytes, and times of the last change of bytes and of anything."""
 
 
 class SealedSegments:
@@ -34,19 +35,26 @@ class SealedSegments:
 
     def vouch(self, file: int, place: Place) -> bool:
         """Whether all bytes of the open `file`, the segment of `place`, are those that were sealed."""
-        found = os.fstat(file)
-        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        if self._whole.get(place.segment) == identity:
+        if self.is_known(file, place):
             return True
         if place.offset > 0:
             return False  # it costs more to read from the start than to link what is left
-        sealed = _stated(self._layout, place.segment)
-        if sealed is None or (sealed.num_bytes, sealed.first_position) != (found.st_size, place.position):
+        sealed, identity = _stated(self._layout, place.segment), _identity(file)
+        if sealed is None or (sealed.num_bytes, sealed.first_position) != (identity[2], place.position):
             return False
         if _digest(file) != sealed.sha256:
             return False
         self._whole[place.segment] = identity
         return True
+
+    def is_known(self, file: int, place: Place) -> bool:
+        """Whether that was found before; a moment's look."""
+        return self._whole.get(place.segment) == _identity(file)
+
+
+def _identity(file: int) -> _Identity:
+    found = os.fstat(file)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _stated(layout: Layout, segment: int) -> SealedSegment | None:

@@ -55,7 +55,7 @@ class SegmentReader:
             only_segment=only_segment,
             learn=self._places.learn,
             whole_batches=whole_batches,
-            vouch=self._sealed.vouch if num_records > _MANY_RECORDS else None,
+            vouch=self._sealed.vouch if num_records > _MANY_RECORDS else self._sealed.is_known,
         ) as reader:
             while reader.place.position < stop:
                 first = reader.place.position

@@ -10,33 +10,28 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 from attrs import asdict, frozen, has
 
 from kd.events import REGISTRY
+from kd.views.filter_comparison import comparison
 from kd.views.filter_syntax import And, Condition, FilterError, Node, Not, Or, Word, parse
 from kd.views.run_streams import stage_of
 from ledger.record import Record
 
-__all__ = ["Filter", "FilterError", "parse_filter"]
+__all__ = ["Filter", "FilterError", "Matches", "parse_filter"]
 
-_Test = Callable[["_Line"], bool | None]
-"""True, False, or None where the line alone cannot tell, since its payload lies in a blob."""
+Matches = list[bool | None]
+"""For each line True, False, or None where the line alone cannot tell, since its payload lies in a blob."""
+_Test = Callable[["_Lines"], Matches]
 
 _SPILLED = b',"e":{"$blob":"'
 _CLASSES = {entry.name: entry.durability.value for entry in REGISTRY.entries}
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "=": operator.eq,
-    "!=": operator.ne,
-}
 
 
 class _Meta(msgspec.Struct, gc=False):
@@ -54,31 +49,42 @@ class _Header(msgspec.Struct, gc=False):
     m: _Meta | None = None
 
 
-_decode_header = msgspec.json.Decoder(_Header).decode
+_HEADERS = msgspec.json.Decoder(_Header)
 
 
-class _Line:
-    """A stored line that is taken apart as far as a filter needs."""
+class _Lines:
+    """Stored lines that are taken apart together, as far as a filter needs: a call for many costs little more than one for each did."""
 
-    __slots__ = ("_header", "_lower", "event", "line")
+    __slots__ = ("_data", "_headers", "events", "lines")
 
-    def __init__(self, line: bytes, event: object = None) -> None:
-        self.line = line
-        self.event = event
-        self._lower: bytes | None = None
-        self._header: _Header | None = None
+    def __init__(self, lines: Sequence[bytes], events: Sequence[object] | None = None) -> None:
+        self.lines = lines
+        self.events = events
+        self._data: bytes | None = None
+        self._headers: list[_Header | None] | None = None
 
-    @property
-    def lower(self) -> bytes:
-        if self._lower is None:
-            self._lower = self.line.lower()
-        return self._lower
+    def __len__(self) -> int:
+        return len(self.lines)
 
     @property
-    def header(self) -> _Header:
-        if self._header is None:
-            self._header = _decode_header(self.line)
-        return self._header
+    def data(self) -> bytes:
+        """All lines, each with its line feed."""
+        if self._data is None:
+            self._data = b"\n".join([*self.lines, b""])
+        return self._data
+
+    @property
+    def headers(self) -> list[_Header | None]:
+        """None for a line that cannot be read."""
+        if self._headers is None:
+            self._headers = _decoded(_HEADERS, self)
+        return self._headers
+
+    def part(self, indices: Sequence[int]) -> _Lines:
+        """Some of the lines, or these if it is all."""
+        if len(indices) == len(self.lines):
+            return self
+        return _Lines([self.lines[index] for index in indices], None if self.events is None else [self.events[index] for index in indices])
 
 
 @frozen
@@ -88,13 +94,13 @@ class Filter:
     text: str
     _test: _Test
 
-    def matches_line(self, line: bytes) -> bool:
-        """Whether a stored line matches; a line whose payload lies in a blob passes if only the payload could tell."""
-        return self._test(_Line(line)) is not False
+    def match_lines(self, lines: Sequence[bytes]) -> Matches:
+        """Which of some stored lines match."""
+        return self._test(_Lines(lines))
 
     def matches(self, record: Record) -> bool:
         """Whether the record matches."""
-        return self._test(_Line(record.line, record.event)) is True
+        return self._test(_Lines([record.line], [record.event])) == [True]
 
 
 def parse_filter(text: str, *, now_ms: int | None = None) -> Filter:
@@ -106,20 +112,20 @@ def parse_filter(text: str, *, now_ms: int | None = None) -> Filter:
     return Filter(text, _always if node is None else _test_of(node))
 
 
-def _always(_line: _Line) -> bool:
-    return True
+def _always(lines: _Lines) -> Matches:
+    return [True] * len(lines)
 
 
 def _test_of(node: Node) -> _Test:
     match node:
         case And(terms=terms):
-            return partial(_all_of, tuple(map(_test_of, sorted(terms, key=_cost))))
+            return partial(_joined, tuple(map(_test_of, sorted(terms, key=_cost))), False)
         case Or(terms=terms):
-            return partial(_any_of, tuple(map(_test_of, sorted(terms, key=_cost))))
+            return partial(_joined, tuple(map(_test_of, sorted(terms, key=_cost))), True)
         case Not(term=term):
             return partial(_none_of, _test_of(term))
         case Word(text=word):
-            return partial(_has_word, word) if word.isascii() else partial(_has_foreign_word, word.casefold())
+            return partial(_has_word, word.lower().encode()) if word.isascii() else partial(_has_foreign_word, word.casefold())
         case Condition(field=field, op=op, value=value):
             return _condition(field, op, value)
 
@@ -137,62 +143,104 @@ def _cost(node: Node) -> int:
             return 2 if field.startswith("e.") else 1
 
 
-def _all_of(tests: tuple[_Test, ...], line: _Line) -> bool | None:
-    found: bool | None = True
+def _joined(tests: tuple[_Test, ...], decisive: bool, lines: _Lines) -> Matches:
+    """All of `tests`, or any of them if True is `decisive`; each looks only at the lines that those before it left open."""
+    found: Matches = [not decisive] * len(lines)
+    open_: Sequence[int] = range(len(lines))
+    part = lines
     for test in tests:
-        result = test(line)
-        if result is False:
-            return False
-        found = found if result else None
+        for index, result in zip(open_, results := test(part)):
+            if result is not (not decisive):
+                found[index] = decisive if result is decisive else None
+        still = [place for place, result in enumerate(results) if result is not decisive]
+        open_, part = [open_[place] for place in still], part.part(still)
+        if not still:
+            break
     return found
 
 
-def _any_of(tests: tuple[_Test, ...], line: _Line) -> bool | None:
-    found: bool | None = False
-    for test in tests:
-        result = test(line)
-        if result:
-            return True
-        found = found if result is False else None
+def _none_of(test: _Test, lines: _Lines) -> Matches:
+    return [None if result is None else not result for result in test(lines)]
+
+
+def _has_word(word: bytes, lines: _Lines) -> Matches:
+    found: Matches = [False] * len(lines)
+    data = lines.data.lower()
+    place = -1 if b"\n" in word else data.find(word)
+    if place < 0:
+        return found
+    for index, end in enumerate(accumulate(len(line) + 1 for line in lines.lines)):
+        if place < end:
+            found[index] = True
+            place = data.find(word, end)
+            if place < 0:
+                break
     return found
 
 
-def _none_of(test: _Test, line: _Line) -> bool | None:
-    result = test(line)
-    return None if result is None else not result
-
-
-def _has_word(word: str, line: _Line) -> bool:
-    return word.lower().encode() in line.lower
-
-
-def _has_foreign_word(word: str, line: _Line) -> bool:
-    return word in line.line.decode("utf-8", "replace").casefold()
+def _has_foreign_word(word: str, lines: _Lines) -> Matches:
+    return [word in line.decode("utf-8", "replace").casefold() for line in lines.lines]
 
 
 def _condition(field: str, op: str, value: str | float) -> _Test:
-    holds = _comparison(op, value)
+    holds = comparison(op, value)
     if not field.startswith("e."):
-        return partial(_header_holds, _FIELDS[field], holds)
+        return partial(_header_holds, *_FIELDS[field], holds)
     first, *rest = field[2:].split(".")
     payload = msgspec.defstruct("Payload", [("value", Any, None)], rename={"value": first}, gc=False)
     line = msgspec.defstruct("Line", [("e", payload)], gc=False)
-    return partial(_payload_holds, f'"{first}":'.encode(), msgspec.json.Decoder(line).decode, (first, *rest), holds)
+    return partial(_payload_holds, f'"{first}":'.encode(), msgspec.json.Decoder(line), (first, *rest), holds)
 
 
-def _header_holds(read: Callable[[_Header], str | int | None], holds: Callable[[Any], bool], line: _Line) -> bool:
-    value = read(line.header)
-    return value is not None and holds(value)
+def _header_holds(
+    stored: Callable[[_Header], Any], read: Callable[[Any], str | int | None], holds: Callable[[Any], bool], lines: _Lines
+) -> Matches:
+    """What many lines have in common is asked once."""
+    values = [None if header is None else stored(header) for header in lines.headers]
+    known = {value: (found := read(value)) is not None and holds(found) for value in set(values) if value is not None}
+    known[None] = False
+    return [known[value] for value in values]
 
 
 def _payload_holds(
-    name: bytes, decode: Callable[[bytes], Any], path: tuple[str, ...], holds: Callable[[Any], bool], line: _Line
-) -> bool | None:
+    name: bytes, decoder: msgspec.json.Decoder[Any], path: tuple[str, ...], holds: Callable[[Any], bool], lines: _Lines
+) -> Matches:
     """Of the payload only the first name of the path is decoded; one that lies in a blob is asked of the event."""
-    if _SPILLED in line.line:
-        event: Any = line.event
-        return any(map(holds, _values_at(asdict(event), path))) if has(type(event)) else None
-    return name in line.line and any(map(holds, _values_at(decode(line.line).e.value, path[1:])))
+    if name not in lines.data and _SPILLED not in lines.data:
+        return [False] * len(lines)
+    rest = path[1:]
+    found: Matches = [
+        payload is not None and (value := payload.e.value) is not None and _any_holds(value, rest, holds)
+        for payload in _decoded(decoder, lines)
+    ]
+    if _SPILLED in lines.data:
+        for index, line in enumerate(lines.lines):
+            if _SPILLED in line:
+                event: Any = None if lines.events is None else lines.events[index]
+                found[index] = any(map(holds, _values_at(asdict(event), path))) if has(type(event)) else None
+    return found
+
+
+def _any_holds(value: Any, path: tuple[str, ...], holds: Callable[[Any], bool]) -> bool:
+    if type(value) is float and not path:  # most values
+        return holds(value)
+    return any(map(holds, _values_at(value, path)))
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], lines: _Lines) -> list[Any]:
+    """Each line, None for one that cannot be read."""
+    try:
+        found = decoder.decode_lines(lines.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return [_decoded_alone(decoder, line) for line in lines.lines]
+    return found
+
+
+def _decoded_alone(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _values_at(value: Any, path: tuple[str, ...]) -> list[Any]:
@@ -204,63 +252,29 @@ def _values_at(value: Any, path: tuple[str, ...]) -> list[Any]:
     return _values_at(value[path[0]], path[1:]) if isinstance(value, dict) and path[0] in value else []
 
 
-def _comparison(op: str, wanted: str | float) -> Callable[[Any], bool]:
-    if op == ":":
-        return partial(_fits, tuple(str(wanted).split("*")))
-    return partial(_compares, _COMPARISONS[op], wanted, _number(wanted))
-
-
-def _compares(compare: Callable[[Any, Any], bool], wanted: str | float, number: float | None, value: Any) -> bool:
-    """Numbers are compared as numbers, all else as text."""
-    if isinstance(value, bool):
-        return compare(str(value).lower(), str(wanted).lower())
-    if isinstance(value, int | float):
-        return number is not None and compare(value, number)
-    return compare(str(value), str(wanted))
-
-
-def _number(wanted: str | float) -> float | None:
-    try:
-        return int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else float(wanted)
-    except ValueError:
-        return None
-
-
-def _fits(parts: tuple[str, ...], value: Any) -> bool:
-    """Whether `value` is the parts in order with anything between them; takes time in proportion to its length."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    first, *middle = parts
-    if not middle:
-        return text == first
-    last = middle.pop()
-    if not (text.startswith(first) and text.endswith(last) and len(text) >= len(first) + len(last)):
-        return False
-    start, stop = len(first), len(text) - len(last)
-    for part in middle:
-        found = text.find(part, start, stop)
-        if found < 0:
-            return False
-        start = found + len(part)
-    return True
-
-
-def _run(header: _Header) -> str | None:
-    family, _, rest = header.s.partition("/")
+def _run(stream: str) -> str | None:
+    family, _, rest = stream.partition("/")
     return rest.partition("/")[0] if family in {"run", "own"} else None
 
 
-def _name(header: _Header) -> str:
-    return header.y.rpartition("/")[0]
+def _name(kind: str) -> str:
+    return kind.rpartition("/")[0]
 
 
-_FIELDS: Mapping[str, Callable[[_Header], str | int | None]] = {
-    "seq": lambda header: header.q,
-    "run": _run,
-    "stream": lambda header: header.s,
-    "stage": lambda header: stage_of(header.s) or None,
-    "type": _name,
-    "time": lambda header: header.t,
-    "actor": lambda header: None if header.m is None else header.m.a,
-    "key": lambda header: header.k,
-    "class": lambda header: _CLASSES.get(_name(header), "transition" if header.y.startswith("ledger.") else None),
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_stream, _kind = operator.attrgetter("s"), operator.attrgetter("y")
+_FIELDS: Mapping[str, tuple[Callable[[_Header], Any], Callable[[Any], str | int | None]]] = {
+    "seq": (operator.attrgetter("q"), _as_it_is),
+    "run": (_stream, _run),
+    "stream": (_stream, _as_it_is),
+    "stage": (_stream, lambda stream: stage_of(stream) or None),
+    "type": (_kind, _name),
+    "time": (operator.attrgetter("t"), _as_it_is),
+    "actor": (lambda header: None if header.m is None else header.m.a, _as_it_is),
+    "key": (operator.attrgetter("k"), _as_it_is),
+    "class": (_kind, lambda kind: _CLASSES.get(_name(kind), "transition" if kind.startswith("ledger.") else None)),
 }
+"""What is stored, and what a filter is held against."""

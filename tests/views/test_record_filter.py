@@ -27,7 +27,8 @@ _BIG = recorded([(f"run/{RUN}", run_events.PauseRequested(reason="x" * 70_000 + 
 def _found(text: str, records: list[Record] = _RECORDS) -> list[int]:
     chosen = parse_filter(text, now_ms=START_MS + 40_000)
     found = [record for record in records if chosen.matches(record)]
-    assert all(chosen.matches_line(record.line) for record in found)
+    in_lines = chosen.match_lines([record.line for record in records])
+    assert [record for record, is_match in zip(records, in_lines) if is_match is not False] == found
     return [record.position for record in found]
 
 
@@ -120,7 +121,50 @@ def test_a_line_and_its_record_agree() -> None:
     """What a line alone can tell is what its record says."""
     for text in ("e.grad_norm>10", "type:run.*", "not 21", "e.step>5 or actor:ana*", "!(stage:training)"):
         chosen = parse_filter(text)
-        assert [chosen.matches_line(r.line) for r in _RECORDS] == [chosen.matches(r) for r in _RECORDS]
+        assert chosen.match_lines([r.line for r in _RECORDS]) == [chosen.matches(r) for r in _RECORDS]
+
+
+_TERMS = st.sampled_from(
+    [
+        "e.step>5",
+        "e.step<9",
+        "training",
+        "completed",
+        "STRA",
+        "Straß",
+        "type:*.step_*",
+        "stage:training",
+        "e.reason:*needle",
+        "e.parts.name:kd",
+        "seq<9",
+    ]
+)
+_TEXTS = st.recursive(
+    _TERMS,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=3).map(lambda terms: f"({' and '.join(terms)})"),
+        st.lists(inner, min_size=2, max_size=3).map(lambda terms: f"({' or '.join(terms)})"),
+        inner.map(lambda term: f"not {term}"),
+    ),
+    max_leaves=6,
+)
+
+
+@given(_TEXTS, st.permutations([*_RECORDS, *_BIG]))
+def test_lines_that_are_looked_at_together_match_as_each_alone(text: str, records: list[Record]) -> None:
+    """Neither what stands beside a line nor the order of lines changes whether it matches."""
+    chosen = parse_filter(text)
+    together = chosen.match_lines([record.line for record in records])
+    assert together == [result for record in records for result in chosen.match_lines([record.line])]
+    assert all(result in (None, chosen.matches(record)) for result, record in zip(together, records))
+
+
+def test_a_line_that_cannot_be_read_has_words_and_no_fields() -> None:
+    """A damaged line hides nothing of those beside it."""
+    lines = [b'{"c":"', _RECORDS[0].line, b"\xff\xfe needle"]
+    assert parse_filter("seq>=0").match_lines(lines) == [False, True, False]
+    assert parse_filter("needle").match_lines(lines) == [False, False, True]
+    assert parse_filter("not e.config.name:x").match_lines(lines) == [True, True, True]
 
 
 def test_a_payload_in_a_blob_is_asked_of_the_record() -> None:
@@ -129,7 +173,7 @@ def test_a_payload_in_a_blob_is_asked_of_the_record() -> None:
     assert b"needle" not in record.line
     for text, is_match in (("e.reason:*needle", True), ("e.reason:*thread", False), ("not e.reason:*thread", True)):
         chosen = parse_filter(text)
-        assert chosen.matches_line(record.line)
+        assert chosen.match_lines([record.line]) == [None]
         assert chosen.matches(record) is is_match
 
 
@@ -137,5 +181,5 @@ def test_a_glob_takes_time_in_proportion() -> None:
     """Many stars against a long text do not hang the viewer."""
     line = _RECORDS[0].line[:-1] + b',"k":"' + b"a" * 60_000 + b'"}'
     began = time.process_time()
-    assert not parse_filter("key:" + "*a" * 40 + "*b").matches_line(line)
+    assert parse_filter("key:" + "*a" * 40 + "*b").match_lines([line]) == [False]
     assert time.process_time() - began < 1

@@ -7,6 +7,7 @@ import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from itertools import islice
 
 from textual.message import Message
 
@@ -17,8 +18,10 @@ from tui.messages import FilterProgressed
 
 __all__ = ["FilterScan"]
 
-_SPILLED = b',"e":{"$blob":"'
+_FEW_RECORDS, _MAX_RECORDS = 1_024, 16_384
+"""Read together: few at first, so that something is found soon, then more, since finding where to begin takes time."""
 _BLOCK_RECORDS = 4_096
+"""Held against the filter together; then keys are drawn."""
 _POST_SECONDS = 0.1
 _REST_SECONDS = 0.001
 
@@ -77,32 +80,40 @@ class FilterScan:
         self._thread.join()
 
     def _work(self) -> None:
+        num_records = _FEW_RECORDS
         try:
             while not self._is_stopping:
                 if self._wanted_end > self._end:
-                    stop = min(self._wanted_end, self._end + _BLOCK_RECORDS)
+                    stop = min(self._wanted_end, self._end + _MAX_RECORDS)
                     self._newer.extend(self._matches(self._end, stop))
                     self._end = stop
                 elif self._start > 0:
-                    start = max(self._start - _BLOCK_RECORDS, 0)
+                    start = max(self._start - num_records, 0)
                     self._older.extend(reversed(self._matches(start, self._start)))
                     self._start = start
+                    num_records = min(2 * num_records, _MAX_RECORDS)
                 else:
                     self._tell(at_once=True)
                     with self._condition:
                         self._condition.wait_for(lambda: self._is_stopping or self._wanted_end > self._end)
                     continue
                 self._tell(at_once=False)
-                time.sleep(_REST_SECONDS)
         except (LedgerError, OSError) as error:
             self.problem = str(error)
             self._tell(at_once=True)
 
     def _matches(self, start: int, stop: int) -> list[int]:
         """Positions from `start` to before `stop` that match; where a payload lies in a blob, its record decides."""
-        fits = self.condition.matches_line
-        found = [(position, _SPILLED in line) for position, line in enumerate(self._store.lines(start, stop), start) if fits(line)]
-        return [position for position, is_spilled in found if not is_spilled or self._record_matches(position)]
+        found: list[int] = []
+        stored = self._store.lines(start, stop)
+        while (lines := list(islice(stored, _BLOCK_RECORDS))) and not self._is_stopping:
+            results = self.condition.match_lines(lines)
+            found += [
+                position for position, result in enumerate(results, start) if result or (result is None and self._record_matches(position))
+            ]
+            start += len(lines)
+            time.sleep(_REST_SECONDS)
+        return found
 
     def _record_matches(self, position: int) -> bool:
         return any(self.condition.matches(record) for record in self._store.scan(start=position, stop=position + 1))
