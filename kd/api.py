@@ -22,6 +22,7 @@ from typing import Any
 
 from kd.errors import UsageError
 from kd.events import REGISTRY
+from kd.governance.waivers import Waiver
 from kd.keys import key_folder, signer_for
 from kd.run import commands, states
 from kd.run.config import RunConfig
@@ -30,6 +31,7 @@ from kd.run.control import find_run, plan_run, request_cancel, request_pause, ru
 from kd.run.machine import RUN
 from kd.run.redaction import check_no_secret, redactor_of
 from kd.run.runner import Runner
+from kd.run.waiving import Judgement, grant_waiver, judgement_of
 from kd.views.run_summary import summarise
 from kd.views.run_view import RunView, view_runs
 from ledger import create_ledger, open_ledger
@@ -188,7 +190,8 @@ class Run:
 
     def summary(self, *, at: int | None = None) -> dict[str, Any]:
         """The document of `kd show --json`."""
-        return summarise(self.view(at=at), is_owned=at is not None or self.ledger.is_owned(self.id))
+        now_ms = SystemClock().now_ms() if at is None else None
+        return summarise(self.view(at=at), is_owned=at is not None or self.ledger.is_owned(self.id), now_ms=now_ms)
 
     def follow_records(self, *, stop: Callable[[], bool] | None = None) -> Iterator[Record]:
         """The run's records from its first, then live until `stop` answers true."""
@@ -222,6 +225,20 @@ class Run:
     def cancel(self, *, reason: str, now: bool = False) -> None:
         """Ask the run's owner to end it, or end it here if nobody works on it."""
         request_cancel(self.ledger.store, self.id, reason=reason, actor=actor(), is_now=now)
+
+    def judgement(self) -> Judgement | None:
+        """The run's verdict and its waivers, None before there is a verdict."""
+        return judgement_of(self.ledger.store, self.id)
+
+    def grant(self, waiver: Waiver) -> Waiver:
+        """Record a waiver for the run; its next owner answers and lets it be judged again. The waiver as it is recorded.
+
+        CommandRejectedError if the run waits for no waiver, UsageError with all reasons if the waiver would be rejected.
+        """
+        known = self.state()
+        if isinstance(known, states.Known):
+            self.ledger.store.redactor = redactor_of(os.environ, known.plan.config)
+        return grant_waiver(self.ledger.store, self.id, waiver, actor=actor(), now_ms=SystemClock().now_ms())
 
     def check_resumable(self) -> None:
         """CommandRejectedError if there is nothing to do for an owner of the run."""

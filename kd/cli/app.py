@@ -7,7 +7,7 @@ from importlib import metadata
 
 from cyclopts import App, CycloptsError
 
-from kd.cli import artifacts, audit, doctor, history, ledger, proofs, runs, teacher, tui
+from kd.cli import artifacts, audit, doctor, history, judge, ledger, proofs, runs, teacher, tui
 from kd.cli.exit_codes import DONE, STOPPED_AT_ONCE, USAGE, describe_error, error_code, is_foreseen
 from kd.cli.screen import print_document, print_error
 from kd.errors import ConfigError
@@ -33,6 +33,7 @@ APP.command(proofs.prove)
 APP.command(proofs.verify)
 APP.command(doctor.doctor)
 APP.command(tui.tui, help_flags=[], version_flags=[])
+APP.command(judge.APP)
 APP.command(artifacts.APP)
 APP.command(ledger.APP)
 TEACHER = App(name="teacher", help="Serve a model as a teacher, or look at one.")

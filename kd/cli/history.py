@@ -18,6 +18,8 @@ from kd.events import REGISTRY
 from kd.views.run_summary import run_row
 from kd.views.state_digest import state_digest
 from kd.views.timeline import describe, is_transition
+from kd.views.waiver_table import verdict_words
+from ledger.clock import SystemClock
 from ledger.follow import follow
 from ledger.record import Cursor, Record
 
@@ -29,11 +31,13 @@ At = Annotated[int | None, Parameter(name="--at", help="A position in the ledger
 def runs(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """List the runs of a ledger, oldest first."""
     opened = api.open(ledger, write=False)
-    rows = [run_row(view, is_owned=opened.is_owned(view.id)) for view in opened.views().values()]
+    now_ms = SystemClock().now_ms()
+    rows = [run_row(view, is_owned=opened.is_owned(view.id), now_ms=now_ms) for view in opened.views().values()]
     if json:
         print_document(rows)
     elif rows:
-        print_table(rows, ("id", "state", "stage", "verdict", "seconds", "last_seq"))
+        told = [row if row["valid_until_ms"] is None else {**row, "verdict": _verdict(row, now_ms)} for row in rows]
+        print_table(told, ("id", "state", "stage", "verdict", "seconds", "last_seq"))
     else:
         print_line(f"There are no runs in {opened.path}. Start one with: kd run CONFIG")
     return DONE
@@ -99,6 +103,11 @@ def replay(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: Json
         print_line(f"{view.num_records} events up to position {view.last_position}:")
         print_table(rows, ("stream", "state", "digest"))
     return DONE
+
+
+def _verdict(row: dict[str, Any], now_ms: int) -> str | None:
+    """An approval with an end, in words."""
+    return verdict_words(row["verdict"], row["valid_until_ms"], now_ms)
 
 
 def _document(record: Record) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kd import api
 from kd.cli.screen import print_document, print_line, print_table
+from kd.run.waiving import time_text
 
 __all__ = ["print_outcome", "print_summary"]
 
@@ -48,11 +49,18 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         print_table(summary["gates"], ("id", "status", "level", "reason"))
     if summary["verdict"]:
         print_line()
-        print_line(f"Verdict: {summary['verdict']}")
+        print_line(f"Verdict: {summary['verdict']}{_until(summary)}")
 
 
 def _because(summary: Mapping[str, Any]) -> str:
     return f": {summary['reason'].rstrip('.')}" if summary["reason"] else ""
+
+
+def _until(summary: Mapping[str, Any]) -> str:
+    if summary["valid_until_ms"] is None:
+        return ""
+    when = time_text(summary["valid_until_ms"])
+    return f", LAPSED since {when}" if summary["is_lapsed"] else f", until {when}"
 
 
 def _progress(progress: Mapping[str, Any] | None) -> str | None:
@@ -67,6 +75,9 @@ def _score(measurement: Mapping[str, Any]) -> dict[str, Any]:
 
 def _next_commands(summary: Mapping[str, Any]) -> tuple[str, ...]:
     run = summary["id"]
+    if summary["state"] == "rejected" and summary["verdict"] == "waiver_required":
+        wanted = f"kd resume {run}" if summary["is_resumable"] else f"kd judge waive {run} --help"
+        return (f"kd judge verdict {run}", wanted, f"kd show {run}", f"kd audit {run}")
     if summary["state"] in {"succeeded", "rejected"}:
         return (f"kd show {run}", f"kd audit {run}", f"kd artifacts list {run}", f"kd replay {run}")
     return (f"kd resume {run}", f"kd events {run}") if summary["is_resumable"] else (f"kd events {run}",)

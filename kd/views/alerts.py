@@ -13,7 +13,10 @@ interrupted         error     the run is at work and nobody owns it
 stalled             warn      no record for max(60 s, 10 x the 95th percentile of the gaps so far)
 checkpoint_overdue  warn      the newest checkpoint is older than twice the interval
 
-The last three depend on the present: `live_alerts`. Rules about budgets and waivers wait for events that say something of them.
+lapsed              error     an approval has ended with the first of its waivers
+waiver_expiring     warn      less than 72 h are left of it
+
+The last five depend on the present: `live_alerts`. Rules about budgets wait for events that say something of them.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from kd.generation.events import RequestRejected
-from kd.governance.events import GateEvaluated
+from kd.governance.events import GateEvaluated, VerdictIssued
+from kd.governance.verdict import Verdict
 from kd.run.events import (
     RunCancelled,
     RunFailed,
@@ -52,6 +56,7 @@ from kd.training.events import (
 from kd.views.rolling_window import RecentNumbers, RollingWindow
 from kd.views.run_streams import is_of_run
 from kd.views.shared_list import SharedList
+from kd.views.waiver_table import left_text
 from ledger.record import Record
 
 __all__ = ["Alert", "AlertState", "apply_steps_to_alerts", "apply_to_alerts", "initial_alerts", "live_alerts"]
@@ -60,6 +65,7 @@ _SPIKE = 8 * 1.4826
 _MIN_STEPS = 50
 """With fewer steps before it, no loss is called a spike."""
 _STALL_MS = 60_000
+_EXPIRING_MS = 72 * 3_600_000
 
 
 @frozen(kw_only=True)
@@ -90,6 +96,8 @@ class AlertState:
     checkpoint_ms: int = 0
     """When the newest checkpoint was saved, or training began or went on."""
     checkpoint_position: int = -1
+    verdict: tuple[int, Verdict] | None = None
+    """The newest one, behind the position of its record."""
 
 
 def initial_alerts(run: str) -> AlertState:
@@ -104,7 +112,7 @@ def apply_to_alerts(state: AlertState, record: Record) -> AlertState:
     if type(record.event) is StepCompleted:
         return apply_steps_to_alerts(state, (record,))
     event, time_ms, alerts, losses, gaps_ms = record.event, record.time_ms, state.alerts, state.losses, state.gaps_ms
-    every_ms, since_ms, since = state.checkpoint_every_ms, state.checkpoint_ms, state.checkpoint_position
+    every_ms, since_ms, since, verdict = state.checkpoint_every_ms, state.checkpoint_ms, state.checkpoint_position, state.verdict
     if state.last_ms is not None and state.is_at_work:
         gaps_ms = gaps_ms.push(time_ms - state.last_ms)
     alert_of = _ALERTS.get(type(event))
@@ -119,10 +127,12 @@ def apply_to_alerts(state: AlertState, record: Record) -> AlertState:
             since_ms, since = time_ms, record.position
         case TrainingCompleted() | TrainingFailed():
             every_ms = None
+        case VerdictIssued():
+            verdict = (record.position, event.verdict)
         case _:
             pass
     is_at_work = _IS_AT_WORK.get(type(event), state.is_at_work)
-    return AlertState(state.run, alerts, losses, gaps_ms, time_ms, record.position, is_at_work, every_ms, since_ms, since)
+    return AlertState(state.run, alerts, losses, gaps_ms, time_ms, record.position, is_at_work, every_ms, since_ms, since, verdict)
 
 
 def apply_steps_to_alerts(state: AlertState, records: Sequence[Record]) -> AlertState:
@@ -153,13 +163,14 @@ def apply_steps_to_alerts(state: AlertState, records: Sequence[Record]) -> Alert
         state.checkpoint_every_ms,
         state.checkpoint_ms,
         state.checkpoint_position,
+        state.verdict,
     )
 
 
 def live_alerts(state: AlertState, *, now_ms: int, is_owned: bool) -> tuple[Alert, ...]:
     """Alerts of the present moment; in the past, `now_ms` is the time of the last record and `is_owned` what claims and releases say."""
     if not state.is_at_work or state.last_ms is None:
-        return ()
+        return _alerts_of_waivers(state, now_ms)
     if not is_owned:
         message = f"nobody works on the run; go on with: kd resume {state.run}"
         return (Alert(rule="interrupted", severity="error", message=message, position=state.last_position),)
@@ -175,6 +186,21 @@ def live_alerts(state: AlertState, *, now_ms: int, is_owned: bool) -> tuple[Aler
         message = f"no checkpoint for {age_ms / 1000:.0f} s, expected one every {state.checkpoint_every_ms / 1000:.0f} s"
         found.append(Alert(rule="checkpoint_overdue", severity="warn", message=message, position=state.checkpoint_position))
     return tuple(found)
+
+
+def _alerts_of_waivers(state: AlertState, now_ms: int) -> tuple[Alert, ...]:
+    position, verdict = state.verdict or (-1, None)
+    if verdict is None or verdict.valid_until_ms is None:
+        return ()
+    first = min(verdict.waivers, key=lambda applied: applied.expires_ms)
+    left_ms = verdict.valid_until_ms - now_ms
+    if left_ms <= 0:
+        message = f"the approval lapsed {left_text(-left_ms)} ago with waiver {first.id} of gate {first.gate_id}"
+        return (Alert(rule="lapsed", severity="error", message=message, position=position),)
+    if left_ms < _EXPIRING_MS:
+        message = f"the approval lapses in {left_text(left_ms)} with waiver {first.id} of gate {first.gate_id}"
+        return (Alert(rule="waiver_expiring", severity="warn", message=message, position=position),)
+    return ()
 
 
 def _with_losses(alerts: SharedList[Alert], losses: RollingWindow, records: Sequence[Record]) -> tuple[SharedList[Alert], RollingWindow]:

@@ -1,4 +1,4 @@
-"""The gates of a run, the verdict, and the records that both rest on."""
+"""The gates of a run, the verdict, the waivers, and the records that they rest on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kd.governance.events import EvidenceAdmitted, EvidenceRefused, GateEvaluate
 from kd.governance.verdict import Evidence, Refusal, Verdict
 from kd.views.run_streams import is_of_run
 from kd.views.shared_list import SharedList
+from kd.views.waiver_table import WAIVER_EVENTS, WaiverTable, apply_to_waiver_table
 from ledger.record import Record
 
 __all__ = ["EvidenceRow", "GateRow", "GateState", "GateTable", "VerdictRow", "apply_to_gate_table", "initial_gate_table", "rule_text"]
@@ -74,6 +75,7 @@ class GateTable:
     admitted: tuple[tuple[int, Evidence], ...] = ()
     refused: tuple[tuple[int, Refusal], ...] = ()
     verdict: VerdictRow | None = None
+    waivers: WaiverTable = field(factory=WaiverTable)
 
     def rows(self) -> tuple[GateRow, ...]:
         """All gates in the order of the policy, those that wait included."""
@@ -100,9 +102,21 @@ def initial_gate_table(run: str) -> GateTable:
 
 def apply_to_gate_table(state: GateTable, record: Record) -> GateTable:
     """The table after `record`; records of other runs change nothing."""
-    event: Any = record.event
-    if not isinstance(event, _EVENTS) or not is_of_run(record.stream, state.run):
+    if not isinstance(record.event, _EVENTS) or not is_of_run(record.stream, state.run):
         return state
+    return _with_event(state, record, apply_to_waiver_table(state.waivers, record, state.run))
+
+
+def rule_text(gate: GateRule, bar: float | None = None) -> str:
+    """`≥ 0.9`, or `≤ 0.6 × untrained = 10.2` where the bar goes by another slice."""
+    sign = _SIGNS[gate.rule]
+    if gate.relative_to is None:
+        return f"{sign} {gate.theta:.6g}"
+    return f"{sign} {gate.theta:.6g} × {gate.relative_to}" + ("" if bar is None else f" = {bar:.6g}")
+
+
+def _with_event(state: GateTable, record: Record, waivers: WaiverTable) -> GateTable:
+    event: Any = record.event
     position = record.position
     planned, purpose, results, measurements = state.planned, state.purpose, state.results, state.measurements
     admitted, refused, verdict = state.admitted, state.refused, state.verdict
@@ -122,15 +136,7 @@ def apply_to_gate_table(state: GateTable, record: Record) -> GateTable:
             refused = (*refused, (position, refusal))
         case VerdictIssued():
             verdict = VerdictRow(verdict=event.verdict, position=position)
-    return GateTable(state.run, planned, purpose, results, measurements, admitted, refused, verdict)
-
-
-def rule_text(gate: GateRule, bar: float | None = None) -> str:
-    """`≥ 0.9`, or `≤ 0.6 × untrained = 10.2` where the bar goes by another slice."""
-    sign = _SIGNS[gate.rule]
-    if gate.relative_to is None:
-        return f"{sign} {gate.theta:.6g}"
-    return f"{sign} {gate.theta:.6g} × {gate.relative_to}" + ("" if bar is None else f" = {bar:.6g}")
+    return GateTable(state.run, planned, purpose, results, measurements, admitted, refused, verdict, waivers)
 
 
 def _row(position: int, result: GateResult, places: dict[Measurement, int]) -> GateRow:
@@ -176,5 +182,5 @@ _EVENTS = (
     GateEvaluated,
     EvidenceAdmitted,
     EvidenceRefused,
-    VerdictIssued,
+    *WAIVER_EVENTS,
 )

@@ -7,10 +7,15 @@ from typing import Any
 from attrs import asdict, frozen
 
 from kd.artifacts import Artifact
+from kd.governance.machine import book_of
+from kd.governance.states import Idle
+from kd.governance.verdict import is_lapsed
+from kd.governance.waivers import standing_of
 from kd.run import states
 from kd.run.stages import STAGES
 from kd.stage import Completed, Failed, Outcome, Stage
 from kd.views.run_view import RunView
+from kd.views.waiver_table import judged
 
 __all__ = ["HANDED_OVER", "ArtifactRow", "artifact_rows", "run_row", "run_state_word", "summarise"]
 
@@ -36,24 +41,28 @@ def run_state_word(view: RunView, *, is_owned: bool) -> str:
     return states.status_of(view.run)
 
 
-def run_row(view: RunView, *, is_owned: bool) -> dict[str, Any]:
-    """One row of `kd runs --json`."""
+def run_row(view: RunView, *, is_owned: bool, now_ms: int | None = None) -> dict[str, Any]:
+    """One row of `kd runs --json`; without `now_ms` at the time of the run's last record."""
+    verdict, now_ms = judged(view), (view.last_ms or 0) if now_ms is None else now_ms
     return {
         "id": view.id,
         "name": view.run.plan.config.name if isinstance(view.run, states.Known) else None,
         "state": run_state_word(view, is_owned=is_owned),
         "stage": _stage_at_work(view),
         "verdict": _verdict(view.run),
+        "valid_until_ms": None if verdict is None else verdict.valid_until_ms,
+        "is_lapsed": verdict is not None and is_lapsed(verdict, now_ms),
+        "num_waivers": _num_active(view, now_ms),
         "started_ms": view.started_ms,
         "seconds": round(view.seconds, 3),
         "last_seq": view.last_position,
     }
 
 
-def summarise(view: RunView, *, is_owned: bool) -> dict[str, Any]:
-    """The document of `kd show --json`."""
+def summarise(view: RunView, *, is_owned: bool, now_ms: int | None = None) -> dict[str, Any]:
+    """The document of `kd show --json`; without `now_ms` at the time of the run's last record."""
     return {
-        **run_row(view, is_owned=is_owned),
+        **run_row(view, is_owned=is_owned, now_ms=now_ms),
         "reason": _reason(view.run),
         "is_resumable": _is_resumable(view.run),
         "stages": {stage.name: _stage_row(view, stage) for stage in STAGES},
@@ -115,10 +124,18 @@ def _verdict(run: states.RunState) -> str | None:
     return next((result.verdict for result in reversed(_results(run)) if result.verdict is not None), None)
 
 
+def _num_active(view: RunView, now_ms: int) -> int:
+    """Accepted waivers that hold now, whether or not another verdict may use them."""
+    book = book_of(view.stages.get("governance", Idle()))
+    return 0 if book is None else sum(standing_of(waiver, now_ms, 0) == "active" for waiver in book.accepted)
+
+
 def _is_resumable(run: states.RunState) -> bool:
     match run:
         case states.Failed(is_retryable=is_retryable):
             return is_retryable
+        case states.Rejected(verdict="waiver_required", granted=granted):
+            return bool(granted)
         case _:
             return isinstance(run, states.Planned | states.Running | states.Pausing | states.Paused)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from attrs import field, fields, frozen, has
 
 from kd.artifacts import Artifact
-from kd.governance.events import GateEvaluated, VerdictIssued
+from kd.governance.events import GateEvaluated, VerdictIssued, WaiverAccepted, WaiverRejected
 from kd.run import events as run_events
 from kd.training.events import CheckpointSaved, StepCompleted, ValidationCompleted
 from kd.views.run_streams import is_of_owner, is_of_run
@@ -239,6 +239,10 @@ def _metrics(event: ValidationCompleted) -> str:
     return " ".join(f"{metric.name} {metric.value:.6g}" for metric in event.metrics)
 
 
+def _waived(event: run_events.WaiverGranted | WaiverAccepted) -> str:
+    return ", ".join(limit.gate_id for limit in event.waiver.limits)
+
+
 def _gate(event: GateEvaluated) -> str:
     return f"{event.result.gate.id}: {event.result.status}"
 
@@ -261,6 +265,9 @@ _SIGNS: Mapping[type, tuple[MarkerKind, Callable[[Any], str]]] = {
     run_events.CancelRequested: ("request", lambda event: f"cancel asked for: {event.reason}"),
     run_events.CancelAccepted: ("answer", lambda _event: "cancel accepted"),
     run_events.CancelRejected: ("answer", lambda event: f"cancel rejected: {event.reason}"),
+    run_events.WaiverGranted: ("request", lambda event: f"waiver granted: {_waived(event)}"),
+    WaiverAccepted: ("answer", lambda event: f"waiver accepted: {_waived(event)}"),
+    WaiverRejected: ("answer", lambda event: f"waiver rejected: {event.reason}"),
     CheckpointSaved: ("checkpoint", lambda event: f"checkpoint of step {event.step}"),
     ValidationCompleted: ("validation", _metrics),
     GateEvaluated: ("gate", _gate),

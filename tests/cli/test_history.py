@@ -17,9 +17,10 @@ def _json(arguments: list[str], ledger: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_runs_lists_the_promised_fields(finished_ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One row a run: id, name, state, stage, verdict, start, seconds, last position."""
+    """One row a run: id, name, state, stage, verdict with its end and its waivers, start, seconds, last position."""
     (row,) = _json(["runs"], finished_ledger, capsys)
-    assert set(row) == {"id", "name", "state", "stage", "verdict", "started_ms", "seconds", "last_seq"}
+    verdict = {"verdict", "valid_until_ms", "is_lapsed", "num_waivers"}
+    assert set(row) == {"id", "name", "state", "stage", *verdict, "started_ms", "seconds", "last_seq"}
     assert row["name"] == "tiny"
     assert row["state"] in {"succeeded", "rejected"}
 

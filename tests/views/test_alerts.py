@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd.evidence import GateResult, GateRule
-from kd.governance.events import GateEvaluated
+from kd.governance.events import GateEvaluated, VerdictIssued
+from kd.governance.verdict import AppliedWaiver
 from kd.run import events as run_events
 from kd.training.events import HealthWarned
 from kd.views.alerts import AlertState, apply_to_alerts, initial_alerts, live_alerts
 from kd.views.rolling_window import WINDOW, RollingWindow
-from tests.views.examples import RUN, START_MS, fold, recorded, skipped, step, training_run
+from tests.governance.examples import VERDICT
+from tests.views.examples import RUN, START_MS, fold, planned, recorded, skipped, step, training_run
 
 _TRAINING = f"run/{RUN}/training"
 
@@ -109,3 +111,18 @@ def test_the_window_is_the_last_numbers_and_its_test_the_formula(values: list[fl
     deviation = (spread[(len(spread) - 1) // 2] + spread[len(spread) // 2]) / 2
     assert window.median == middle
     assert [excess.median for excess in window.push_each((value,), 8.0)[1]] == [middle] * (value > middle + 8.0 * deviation)
+
+
+def test_an_approval_with_waivers_warns_three_days_before_its_end_and_then_lapses() -> None:
+    """Quiet until 72 h are left, then a warning, and from the end on an error; a later verdict takes both away."""
+    end = START_MS + 10**9
+    use = AppliedWaiver(id="CAWS-WAIVER-A", gate_id="kl", subject="s", use_number=1, expires_ms=end)
+    waived = replace(VERDICT, status="approved_with_waivers", waivers=(use,), decided_at_ms=START_MS, valid_until_ms=end)
+    state = _state([planned(), (f"run/{RUN}/governance", VerdictIssued(verdict=waived), 1)])
+    hours = 3_600_000
+    found = [live_alerts(state, now_ms=now, is_owned=False) for now in (end - 72 * hours, end - 72 * hours + 1, end - 1, end, end + hours)]
+    rules = [[(alert.rule, alert.severity) for alert in each] for each in found]
+    assert rules == [[], [("waiver_expiring", "warn")], [("waiver_expiring", "warn")], [("lapsed", "error")], [("lapsed", "error")]]
+    assert "CAWS-WAIVER-A of gate kl" in found[-1][0].message
+    later = apply_to_alerts(state, recorded([(f"run/{RUN}/governance", VerdictIssued(verdict=VERDICT), 2)])[0])
+    assert live_alerts(later, now_ms=end, is_owned=False) == ()
