@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from kd.events import REGISTRY
 from ledger import open_ledger
 from ledger.clock import Clock
+from ledger.disk import Disk
 from ledger.testing import FixedClock
 from tests.views.examples import START_MS
 from tui.app import KdApp
@@ -27,9 +28,17 @@ ACTOR = "ana@host"
 _PATIENCE_SECONDS = 20.0
 
 
-def make_app(ledger: Path, *, write: bool = False, clock: Clock | None = None, settings: Settings | None = None, **options: Any) -> KdApp:
+def make_app(
+    ledger: Path,
+    *,
+    write: bool = False,
+    clock: Clock | None = None,
+    disk: Disk | None = None,
+    settings: Settings | None = None,
+    **options: Any,
+) -> KdApp:
     """The application on `ledger`, an hour after its first record."""
-    open_store = partial(open_ledger, ledger, registry=REGISTRY, write=write)
+    open_store = partial(open_ledger, ledger, registry=REGISTRY, write=write, disk=disk)
     clock = FixedClock(START_MS + 3_600_000) if clock is None else clock
     return KdApp(Feed(open_store, clock, ledger=ledger, settings=settings, actor=ACTOR, is_writable=write), **options)
 

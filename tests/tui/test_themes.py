@@ -59,11 +59,10 @@ async def test_every_theme_draws(tmp_path: Path, theme: str) -> None:
         assert "interrupted" in text_of(app)
 
 
-@pytest.mark.parametrize("theme", sorted(PALETTES))
-async def test_every_screen_can_be_drawn_in_every_theme(tmp_path: Path, theme: str) -> None:
-    """Also in the terminal's own sixteen colours."""
+async def test_every_screen_can_be_drawn_in_the_terminal_s_colours(tmp_path: Path) -> None:
+    """Sixteen colours with names of their own; pictures hold the other themes."""
     write_judged_ledger(tmp_path / "ledger")
-    app = make_app(tmp_path / "ledger", run_id=FIRST, settings=Settings(theme=theme))
+    app = make_app(tmp_path / "ledger", run_id=FIRST, settings=Settings(theme="ansi"))
     async with app.run_test(size=(120, 40)) as pilot:
         await wait_for(pilot, lambda: app.is_settled)
         for number in range(1, 9):

@@ -15,7 +15,7 @@ from ledger.record import BlobRef
 from tui.feed.feed import Feed
 from tui.screens.dialog import Dialog
 from tui.themes import Glyphs, palette_of
-from tui.widgets.painting import Pieces, paint
+from tui.widgets.painting import Pieces, paint, wrapped
 from tui.widgets.virtual_lines import VirtualLines
 
 __all__ = ["BlobText"]
@@ -62,8 +62,9 @@ class BlobText(Dialog[None]):
             if page is None:
                 return
             if page.problem is not None:
-                self._text.lines.append((safe_text(page.problem), "bad"))
-            self._text.lines.extend((line, "text") for line in page.lines)
+                width = self.query_one(VirtualLines).size.width
+                self._text.lines.extend(wrapped(((safe_text(page.problem), "bad"),), width))
+            self._text.lines.extend(((line, "text"),) for line in page.lines)
             self._num_pages += 1
             self._is_whole = page.problem is not None or self._num_pages == page.num_pages
             checked = "digest right" if page.is_checked else "unreadable" if page.problem else "digest not checked, as it is over 1 MiB"
@@ -87,13 +88,13 @@ class BlobText(Dialog[None]):
 
 class _Text:
     def __init__(self) -> None:
-        self.lines: list[tuple[str, str]] = []
+        self.lines: list[Pieces] = []
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def draw(self, index: int, width: int, glyphs: Glyphs) -> Pieces:
-        return (self.lines[index],)
+        return self.lines[index]
 
 
 class _Title(Widget):

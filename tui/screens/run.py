@@ -123,6 +123,7 @@ class RunScreen(ScrubbingScreen):
         if view is None:
             return ""
         words, _ = run_state(view, is_owned=view.id in frame.owned, glyphs=glyphs_of(self.app))
+        words += "  needs a newer kd" if view.num_unknown else ""
         owner = frame.owners.get(view.id) if view.id in frame.owned else None
         return words if owner is None else f"{words} {safe_text(owner)}"
 

@@ -22,6 +22,8 @@ from tui.widgets.virtual_lines import VirtualLines
 __all__ = ["RecordPane", "record_rows"]
 
 _NAME_CELLS = 15
+_MAX_CELLS = 100_000
+"""More than a line of the ledger holds; each row is wrapped to the width of the pane."""
 
 
 @frozen
@@ -155,12 +157,12 @@ def _blob(value: Any) -> BlobRef | None:
 
 
 def _plain(value: Any) -> str:
-    return safe_text(value) if isinstance(value, str) else safe_text(msgspec.json.encode(value))
+    return safe_text(value if isinstance(value, str) else msgspec.json.encode(value), max_cells=_MAX_CELLS)
 
 
 def _bytes(line: bytes) -> Iterator[_Row]:
     yield _Row(((f"stored bytes, {len(line):,}", "muted"),))
-    yield _Row(((safe_text(line, max_cells=4_000), "text"),))
+    yield _Row(((safe_text(line, max_cells=_MAX_CELLS), "text"),))
 
 
 def _fact(name: str, value: str) -> _Row:
