@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import getpass
 import importlib.util
 import logging
@@ -20,6 +21,7 @@ from attrs import evolve as replace
 from attrs import frozen
 
 os.environ["ESCDELAY"] = "25"  # how long Escape waits for the rest of a sequence; Textual reads it when it is imported
+gc.disable()  # nothing that is made by importing is garbage
 
 from kd.errors import KdError, MissingExtraError
 from kd.events import REGISTRY
@@ -37,10 +39,17 @@ from tui.settings import Settings, load_settings, settings_path
 from tui.snapshot import SnapshotError, write_snapshot
 from tui.terminal import run_in_terminal
 
+gc.freeze()
+gc.enable()
+
 __all__ = ["main"]
 
 _USAGE, _INTEGRITY = 2, 5
 _SCREENS = ("runs", "run", "timeline", "ledger", "data", "evaluation", "governance", "compare")
+_YOUNG_OBJECTS = 4_000
+"""So many are made before garbage is looked for: the records of a turn of folding."""
+_LASTING_RECORDS = 100_000
+"""Once so many more are folded, what was kept of them is set aside for good."""
 _SIZE = re.compile(r"([1-9][0-9]{0,2})x([1-9][0-9]{0,2})")
 
 
@@ -127,7 +136,27 @@ def _show(options: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they would tear the screen
         logging.disable(logging.CRITICAL)
-        return asyncio.run(run_in_terminal(app, has_mouse=settings.mouse))
+        return asyncio.run(_run(app, has_mouse=settings.mouse))
+
+
+async def _run(app: KdApp, *, has_mouse: bool) -> int:
+    gc.set_threshold(_YOUNG_OBJECTS)
+    setting_aside = asyncio.create_task(_set_aside(app.feed))
+    try:
+        return await run_in_terminal(app, has_mouse=has_mouse)
+    finally:
+        setting_aside.cancel()
+
+
+async def _set_aside(feed: Feed) -> None:
+    """Have the search for garbage pass over what is there to stay, which would hold up a key for a fifth of a second each time."""
+    position = -_LASTING_RECORDS
+    while True:
+        await asyncio.sleep(1)
+        if feed.frame.position >= position + _LASTING_RECORDS:
+            position = feed.frame.position
+            gc.collect()
+            gc.freeze()
 
 
 def _serve(options: argparse.Namespace, ledger: Path) -> int:

@@ -46,10 +46,13 @@ def run_ids(store: FileStore) -> tuple[str, ...]:
 
 
 def find_run(store: FileStore, text: str) -> str:
-    """The run called `text`: its id, the unambiguous beginning of one, or `latest`. UsageError otherwise."""
-    runs = run_ids(store)
-    if text in runs:
+    """The run called `text`: its id, the unambiguous beginning of one, or `latest`. UsageError otherwise.
+
+    A whole id is known at once; for anything else all records are looked at.
+    """
+    if "/" not in text and store.version(run_stream(text)):
         return text
+    runs = run_ids(store)
     if text == "latest" and runs:
         return runs[-1]
     matches = [run for run in runs if run.startswith(text)]

@@ -38,7 +38,7 @@ _NOWHERE = Path()
 _LOOK_SECONDS = 0.25
 """How often a missing ledger is looked for."""
 _TICK_SECONDS = 1.0
-_REST_SECONDS = 0.001
+_REST_SECONDS = 0.0001
 
 
 class Feed:

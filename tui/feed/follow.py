@@ -1,7 +1,7 @@
 """Reading the ledger as it grows, folding it, and answering where a held view stands.
 
-One turn is: what a person asked for, then what is new, then what an opened run still lacks; never more than about a
-thousand records, then a rest of a millisecond, so that keys are drawn meanwhile.
+One turn is: what a person asked for, then what is new, then what an opened run still lacks; a few hundred records, which take
+two or three milliseconds, then a short rest in which whoever draws gets the interpreter and keeps it for five.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tui.feed.secrets import without_secrets
 
 __all__ = ["Follower"]
 
-_CHUNK_RECORDS = 1_000
+_CHUNK_RECORDS = 250
 _PROBE_MS = 1_000
 _TICK_SECONDS = 1.0
-_CATCH_UP_SECONDS = 0.1
+_CATCH_UP_SECONDS = 0.25
 
 
 class Follower:
@@ -140,17 +140,10 @@ class Follower:
     def _read(self) -> bool:
         if self._damage is not None:
             return False
-        enough = self._all.cursor.position + _CHUNK_RECORDS
-        while self._all.cursor.position < enough:
-            records = list(without_secrets(self._store, self._tail.read()))
-            if not records:
-                self._end = max(self._end, self._tail.cursor.position)
-                return False
-            self._take(records)
-        return True
-
-    def _take(self, records: list[Record]) -> None:
-        """Fold records that follow those of before; they are whole batches."""
+        records = list(without_secrets(self._store, self._tail.read()))
+        if not records:
+            self._end = max(self._end, self._tail.cursor.position)
+            return False
         self._has_news = True
         self._all.extend(records)
         position = self._all.cursor.position
@@ -160,6 +153,7 @@ class Follower:
             self._extend_open(records)
         if position >= self._end:
             self._end = self._store.end().position
+        return True
 
     def _catch_up(self) -> bool:
         if self._missed is None or self._open is None:
@@ -213,7 +207,7 @@ class Follower:
     def _seconds_left(self) -> float | None:
         done, end = self._all.cursor.position, self._end
         elapsed = (self._clock.now_ms() - self._began_ms) / 1000
-        return None if done >= end or done < _CHUNK_RECORDS or elapsed < 0.5 else elapsed * (end - done) / done
+        return None if done >= end or done < 4 * _CHUNK_RECORDS or elapsed < 0.5 else elapsed * (end - done) / done
 
 
 def _stop(store: FileStore, target: int) -> int:
