@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from textual import events
@@ -11,6 +12,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widgets import Input
 
+from ledger.errors import LedgerError
 from tui.ascii_filter import AsciiFilter
 from tui.feed.actions import describe_state
 from tui.feed.feed import Feed
@@ -118,7 +120,8 @@ class KdApp(OrdersApp, inherit_bindings=False):
         self.set_interval(_LOOK_SECONDS, self._look)
 
     def on_unmount(self) -> None:
-        self.feed.stop()
+        with suppress(LedgerError, OSError):  # one that is gone or poisoned was told on screen; nothing waits to be written
+            self.feed.stop()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from kd.events import REGISTRY
 from kd.run import events as ev
+from kd.training.events import BatchesPlanned
 from ledger import create_ledger, open_ledger
 from ledger.registry import Entry, Registry
 from ledger.testing import FixedClock
@@ -23,7 +24,7 @@ from tests.tui.random_input import RandomInput
 from tests.views.examples import START_MS
 from tui.screens.blob_text import BlobText
 
-_NUM_INPUTS = 120
+_NUM_INPUTS = 60
 _SCREENS = "12345678"
 _NEGATIVE = re.compile(r"[-−]\d[\d.]* (s|min|h|d)\b")
 
@@ -118,8 +119,9 @@ async def test_a_blob_that_is_missing_is_named(tmp_path: Path) -> None:
     async with app.run_test(size=(140, 40)) as pilot:
         await wait_for(pilot, lambda: app.is_settled)
         with open_ledger(tmp_path / "ledger", registry=REGISTRY, write=False) as store:
-            planned = next(store.scan(names="training.batches_planned"))
-        app.push_screen(BlobText(app.feed, planned.event.plan))
+            planned = next(store.scan(names="training.batches_planned")).event
+        assert isinstance(planned, BatchesPlanned)
+        app.push_screen(BlobText(app.feed, planned.plan))
         await wait_for(pilot, lambda: "kd ledger fsck" in text_of(app) and "unreadable" in text_of(app))
         await pilot.press("G", "G", "escape", "escape")
 
