@@ -29,7 +29,7 @@ from kd.run.config import RunConfig
 from kd.run.config_file import load_run_config
 from kd.run.control import find_run, plan_run, request_cancel, request_pause, run_ids, scratch_folder
 from kd.run.machine import RUN
-from kd.run.redaction import check_no_secret, redactor_of
+from kd.run.redaction import check_no_secret, redactor_of, redactor_of_run
 from kd.run.runner import Runner
 from kd.run.waiving import Judgement, grant_waiver, judgement_of
 from kd.views.run_summary import summarise
@@ -220,10 +220,12 @@ class Run:
 
     def pause(self, *, reason: str, now: bool = False) -> None:
         """Ask the run's owner to pause; CommandRejectedError or UsageError if there is nothing to pause."""
+        self._take_out_secrets()
         request_pause(self.ledger.store, self.id, reason=reason, actor=actor(), is_now=now)
 
     def cancel(self, *, reason: str, now: bool = False) -> None:
         """Ask the run's owner to end it, or end it here if nobody works on it."""
+        self._take_out_secrets()
         request_cancel(self.ledger.store, self.id, reason=reason, actor=actor(), is_now=now)
 
     def judgement(self) -> Judgement | None:
@@ -235,9 +237,7 @@ class Run:
 
         CommandRejectedError if the run waits for no waiver, UsageError with all reasons if the waiver would be rejected.
         """
-        known = self.state()
-        if isinstance(known, states.Known):
-            self.ledger.store.redactor = redactor_of(os.environ, known.plan.config)
+        self._take_out_secrets()
         return grant_waiver(self.ledger.store, self.id, waiver, actor=actor(), now_ms=SystemClock().now_ms())
 
     def check_resumable(self) -> None:
@@ -251,9 +251,7 @@ class Run:
         CommandRejectedError if there is nothing to do.
         """
         self.check_resumable()
-        known = self.state()
-        assert isinstance(known, states.Known), "what can be resumed has been planned"
-        self.ledger.store.redactor = redactor_of(os.environ, known.plan.config)
+        self._take_out_secrets()
         ownership = claim(self.ledger.store, self.id, actor())
         try:
             runner = Runner(
@@ -290,6 +288,10 @@ class Run:
                 raise UsageError(f"The process for run {self.id} has not begun after {_START_SECONDS:.0f} s: see {log}.")
             time.sleep(_POLL_SECONDS)
         return self
+
+    def _take_out_secrets(self) -> None:
+        """Keep out of the ledger also what the run's own configuration names."""
+        self.ledger.store.redactor = redactor_of_run(os.environ, self.ledger.store, self.id)
 
     def _has_begun(self, *, since: int) -> bool:
         names = ("run.started", "run.resumed", "run.cancelled")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
 
 from kd.errors import ConfigError, ConfigProblem
+from kd.run import machine, states
 from kd.run.config import RunConfig
+from kd.run.stages import run_stream
+from ledger.handle import Live
 from ledger.redaction import DEFAULT_PATTERNS, EMAIL_PATTERN, LITERAL_MIN_CHARS, Redactor
+from ledger.segments import FileStore
 
-__all__ = ["check_no_secret", "redactor_of"]
+__all__ = ["check_no_secret", "redacting_as", "redactor_of", "redactor_of_run"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _SUFFIXES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
@@ -32,6 +37,23 @@ def redactor_of(environ: Mapping[str, str], config: RunConfig | None = None) -> 
     usable = {name: value for name, value in literals.items() if len(value) >= LITERAL_MIN_CHARS and _NAME.fullmatch(name)}
     takes_emails = config is not None and config.redaction.emails
     return Redactor(usable, (*DEFAULT_PATTERNS, EMAIL_PATTERN) if takes_emails else DEFAULT_PATTERNS)
+
+
+def redactor_of_run(environ: Mapping[str, str], store: FileStore, run: str) -> Redactor:
+    """The same by the configuration that `run` was planned with; whatever is recorded in the run goes through it."""
+    state = Live(store, run_stream(run), machine.RUN).state
+    return redactor_of(environ, state.plan.config if isinstance(state, states.Known) else None)
+
+
+@contextmanager
+def redacting_as(environ: Mapping[str, str], store: FileStore, run: str) -> Generator[None, None, None]:
+    """Have what is appended to `store` meanwhile go through the rules of `run`; of one thread at a time."""
+    usual = store.redactor
+    store.redactor = redactor_of_run(environ, store, run)
+    try:
+        yield
+    finally:
+        store.redactor = usual
 
 
 def check_no_secret(config: RunConfig, redactor: Redactor) -> None:

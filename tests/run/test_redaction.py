@@ -14,9 +14,13 @@ import pytest
 import kd
 from kd.errors import ConfigError
 from kd.events import REGISTRY
+from kd.run import commands
 from kd.run.config import RunConfig
 from kd.run.config_file import load_run_config
+from kd.run.machine import RUN
 from kd.run.redaction import check_no_secret, redactor_of
+from ledger.handle import Live
+from ledger.ownership import claim
 from ledger.record import BlobRef
 from ledger.redaction import Redactor
 from ledger.registry import Entry
@@ -167,3 +171,16 @@ def test_planning_refuses_and_records_nothing(tmp_path: Path, monkeypatch: pytes
     assert b"the key is [redacted:OTHER_TOKEN]" in lines
     assert b"4567" not in lines
     ledger.store.close()
+
+
+@pytest.mark.parametrize("ask", ["pause", "cancel"])
+def test_requests_keep_the_rules_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str) -> None:
+    """Whoever asks a run for something, also from a process that has just begun, keeps out what the run's configuration names."""
+    kd.open(tmp_path / "ledger", create=True).plan(_config("redaction.env=[MY_TEACHER]", "redaction.emails=true"))
+    monkeypatch.setenv("MY_TEACHER", "a teacher's own 7")
+    run = kd.open(tmp_path / "ledger").run("latest")
+    with claim(run.ledger.store, run.id, "owner") as ownership:
+        Live(run.ledger.store, f"run/{run.id}", RUN, guards=(ownership.guard,)).handle(commands.StartRun())
+        getattr(run, ask)(reason="a teacher's own 7 of ann@example.org")
+    (asked,) = run.ledger.store.scan(names=f"run.{ask}_requested")
+    assert getattr(asked.event, "reason", None) == "[redacted:MY_TEACHER] of [redacted:email]"

@@ -12,17 +12,21 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
+import kd
 from kd.events import REGISTRY
 from kd.run import commands
+from kd.run.config_file import load_run_config
+from kd.run.events import CancelRequested
 from kd.run.machine import RUN
 from kd.run.steering import Steering
 from ledger import claim, open_ledger
 from ledger.handle import Live
 from ledger.record import Record
+from ledger.testing import FixedClock
 from tests.tui.ledgers import ALPHA, GAMMA, make_ledger
 from tests.tui.pilots import ACTOR, make_app, text_of, wait_for
 from tui.app import KdApp
-from tui.feed.actions import Request
+from tui.feed.actions import Actions, Request
 from tui.screens.control import LaunchDialog, RequestDialog
 from tui.screens.runs import RunsScreen
 from tui.widgets.dialog_parts import Choice
@@ -165,3 +169,20 @@ def test_a_key_makes_two_presses_one_record(ledger: Path) -> None:
         again = store.append(f"run/{ALPHA}", [request.event()], key=request.key)
     assert again.is_duplicate
     assert again.first == first.first
+
+
+def test_a_reason_keeps_the_rules_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the run's own configuration calls a secret is not recorded, though the application was opened without it."""
+    config = load_run_config(Path("configs/tiny.yaml"), overrides=("redaction.env=[MY_TEACHER]",))
+    monkeypatch.setenv("MY_TEACHER", "a teacher's own 7")
+    is_told = threading.Event()
+    opened = kd.open(tmp_path / "ledger", create=True)
+    run = opened.plan(config).id
+    opened.store.close()
+    with open_ledger(tmp_path / "ledger", registry=REGISTRY) as store:
+        actions = Actions(store, FixedClock(), lambda message: is_told.set())
+        actions.send(Request(kind="cancel", run=run, reason="a teacher's own 7", is_now=False, actor=ACTOR, seen=5, key="tui:1"))
+        assert is_told.wait(10)
+        (asked,) = store.scan(names="run.cancel_requested")
+        assert asked.event == CancelRequested(reason="[redacted:MY_TEACHER]", is_now=False)
+        assert store.redactor is None

@@ -5,6 +5,7 @@ A request is appended once, whatever happens to the keyboard: its key is made wh
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from kd.errors import KdError
 from kd.events import REGISTRY
 from kd.run import events as ev
 from kd.run.control import request_cancel, request_pause
+from kd.run.redaction import redacting_as
 from kd.run.stages import run_stream
 from kd.views.safe_text import SafeText, safe_text
 from ledger.clock import Clock
@@ -111,6 +113,7 @@ class Actions:
         self._post = post
         self._states: list[Asked | Appended | Outcome] = []
         self._mutex = threading.Lock()
+        self._appending = threading.Lock()
 
     def send(self, wish: Request | Launch) -> int:
         """Begin; the number under which `state` tells how it goes, with RequestAnswered posted at each change."""
@@ -138,7 +141,8 @@ class Actions:
         assert isinstance(wish, Request)
         after = self._store.end()
         ask = request_pause if wish.kind == "pause" else request_cancel
-        ask(self._store, wish.run, reason=wish.reason, actor=wish.actor, is_now=wish.is_now, key=wish.key, cause=wish.seen)
+        with self._appending, redacting_as(os.environ, self._store, wish.run):
+            ask(self._store, wish.run, reason=wish.reason, actor=wish.actor, is_now=wish.is_now, key=wish.key, cause=wish.seen)
         began_ms = self._clock.now_ms()
         with closing(self._store.tail(after, streams=run_stream(wish.run))) as tail:
             deadline = time.monotonic() + _ANSWER_SECONDS
