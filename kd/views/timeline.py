@@ -53,6 +53,8 @@ class Marker:
     position: int
     time_ms: int
     text: str
+    step: int | None = None
+    """Of a checkpoint."""
 
 
 @frozen
@@ -166,7 +168,9 @@ def apply_to_timeline(state: Timeline, record: Record) -> Timeline:
         gaps = gaps.append(Gap(position, int(before_ms), time_ms, len(state.rows)))
     sign = _SIGNS.get(type(event))
     if sign is not None:
-        markers = markers.append(Marker(sign[0], position, time_ms, sign[1](event)))
+        markers = markers.append(
+            Marker(sign[0], position, time_ms, sign[1](event), event.step if isinstance(event, CheckpointSaved) else None)
+        )
     return Timeline(state.run, state.rows.push(position, position, (), (time_ms, step)), markers, gaps)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from attrs import frozen
@@ -83,7 +84,7 @@ def plot_of(state: ChartState, width: int, *, is_focused: bool = False) -> Plot:
         notes=_notes(state),
         value=_value(state),
         traces=traces,
-        markers=tuple(_on_axis(state, x) for x in state.markers if range_[0] <= x <= range_[1]),
+        markers=tuple(_on_axis(state, x) for x in _seen(state.markers, *range_, num_columns(width))),
         first_x=first,
         last_x=last,
         first_label=_x_label(state, first, first),
@@ -93,6 +94,12 @@ def plot_of(state: ChartState, width: int, *, is_focused: bool = False) -> Plot:
         empty="no values in this window",
         is_focused=is_focused,
     )
+
+
+def _seen(markers: Sequence[float], first: float, last: float, count: int) -> Iterator[float]:
+    """Of the markers that fall into one of `count` columns, the last one; they are drawn as one sign."""
+    share = count / (last - first) if last > first else 0.0
+    yield from {int((x - first) * share): x for x in markers if first <= x <= last}.values()
 
 
 def _value(state: ChartState) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
@@ -14,7 +16,7 @@ from textual.style import Style
 
 from tui.themes import ASCII, Glyphs, Palette
 
-__all__ = ["Pieces", "cut", "fitted", "paint", "spelled", "width_of", "wrapped"]
+__all__ = ["Pieces", "cut", "fitted", "merged", "paint", "spelled", "width_of", "wrapped"]
 
 Pieces = Sequence[tuple[str, str]]
 """Texts, each with the field of `Palette` that colours it: `good`, or `bold good`, or `underline bad`; `series.2` is the third line's."""
@@ -26,6 +28,11 @@ _SIGNS = str.maketrans({"≥": ">=", "≤": "<=", "×": "x", "−": "-", "–": 
 def spelled(pieces: Pieces, glyphs: Glyphs) -> Pieces:
     """The pieces with the signs of our own sentences spelled in ASCII, where the glyphs are."""
     return [(text.translate(_SIGNS), tone) for text, tone in pieces] if glyphs == ASCII else pieces
+
+
+def merged(pieces: Pieces) -> Pieces:
+    """The same with neighbours of one colour in one piece, which is drawn in a fraction of the time."""
+    return [("".join(text for text, _ in same), tone) for tone, same in groupby(pieces, itemgetter(1))]
 
 
 def width_of(pieces: Pieces) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 from attrs import field, frozen
 from rich.segment import Segment
@@ -270,4 +272,5 @@ def _bottom(plot: Plot, width: int, gutter: int, pens: _Pens) -> Strip:
             for index, character in enumerate(label):
                 cells[place + index] = (character, pens.muted)
     left, right = pens.corners[2:]
-    return Strip([Segment(left, pens.frame), *(Segment(*cell) for cell in cells), Segment(right, pens.frame)], width)
+    parts = (Segment("".join(sign for sign, _ in same), style) for style, same in groupby(cells, itemgetter(1)))
+    return Strip([Segment(left, pens.frame), *parts, Segment(right, pens.frame)], width)

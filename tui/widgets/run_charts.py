@@ -120,4 +120,4 @@ def _checkpoints(curves: MetricCurves, timeline: Timeline | None) -> tuple[float
     if timeline is None or curves.steps is None:
         return ()
     newest = timeline.markers.part(-_MAX_MARKERS)
-    return tuple(curves.steps.convert(mark.position, "position", "x") for mark in newest if mark.kind == "checkpoint")
+    return tuple(float(mark.step) for mark in newest if mark.step is not None)

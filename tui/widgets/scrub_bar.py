@@ -17,7 +17,7 @@ from textual.widget import Widget
 from kd.views.timeline import Axis, MarkerKind, TimeColumn, Timeline, column_of
 from tui.themes import ASCII, Glyphs, glyphs_of, palette_of
 from tui.widgets.figures import span
-from tui.widgets.painting import Pieces, fitted, paint
+from tui.widgets.painting import Pieces, fitted, merged, paint
 
 __all__ = ["AXES", "MARKERS", "ScrubBar", "ScrubState"]
 
@@ -165,7 +165,7 @@ class ScrubBar(Widget, can_focus=True):
         here = 1 + min(column_of(self._columns, self.state.position), width - 2)
         is_pin = cells[here][0] != " "
         cells[here] = (cells[here][0] if is_pin else glyphs.pointer, "bold good" if self.state.is_live else "bold held")
-        return cells
+        return merged(cells)
 
     def _axis(self, timeline: Timeline, width: int, glyphs: Glyphs) -> Pieces:
         rows, axis = timeline.rows, self.state.axis
@@ -205,4 +205,4 @@ def _rail(timeline: Timeline, columns: tuple[TimeColumn, ...], glyphs: Glyphs) -
         if rank > ranks[at]:
             ranks[at], cells[at] = rank, (getattr(glyphs, name), tone)
     left, right = ("|", "|") if is_plain else ("├", "┤")
-    return ((left, "muted"), *cells, (right, "muted"))
+    return ((left, "muted"), *merged(cells), (right, "muted"))
