@@ -32,6 +32,7 @@ class Live(Generic[C, S, E, W]):
         self._state = decider.initial
         self._version = 0
         self._position = 0
+        self._keys: set[str] = set()
         self.refresh()
 
     @property
@@ -52,6 +53,8 @@ class Live(Generic[C, S, E, W]):
                 for record in self._new_records():
                     assert record.version == self._version + len(events)
                     events.append(record.event)
+                    if record.key is not None:
+                        self._keys.add(record.key)
                     self._position = record.position + 1
                 self._fold(events)
             return self._state
@@ -59,11 +62,14 @@ class Live(Generic[C, S, E, W]):
     def handle(self, command: C, *, key: str | None = None, meta: Meta = NO_META) -> S:
         """Decide `command` and append the events; the state behind them.
 
-        Raises CommandRejectedError, with nothing appended. If another process is first, the command is decided again.
+        Raises CommandRejectedError, with nothing appended. If another process is first, the command is decided again. A `key`
+        that stands in the stream says that this was done before: nothing is decided, as the state may allow it no more.
         """
         with self._mutex:
             for attempt in range(self._retries + 1):
                 state = self.refresh()
+                if key in self._keys:
+                    return state
                 events = tuple(self._decider.decide(command, state))
                 if not events:
                     return state
@@ -77,6 +83,8 @@ class Live(Generic[C, S, E, W]):
                     return self.refresh()  # the state is that of what is stored
                 self._fold(events)
                 self._position = appended.last + 1
+                if key is not None:
+                    self._keys.add(key)
                 return self._state
         raise AssertionError("the loop returns or raises")
 

@@ -24,6 +24,12 @@ def _decide(command: int, state: int) -> tuple[Stepped, ...]:
     return tuple(Stepped(step=state + index + 1) for index in range(command))
 
 
+def _decide_once(command: int, state: int) -> tuple[Stepped, ...]:
+    if state > 0:
+        raise CommandRejectedError(command, state, "It can be counted once.")
+    return _decide(command, state)
+
+
 def _evolve(state: int, event: Stepped) -> int:
     assert event.step == state + 1
     return event.step
@@ -73,6 +79,19 @@ def test_a_known_key_is_not_done_twice() -> None:
     assert live.handle(1, key="once", meta=Meta(actor="ann")) == 1
     assert live.handle(1, key="once") == 1
     assert store.version("run/a") == 1
+
+
+def test_a_retry_of_a_success_succeeds_when_the_state_allows_it_no_more() -> None:
+    """The key is looked up before the command is decided, by the handle that used it and by one that was made since."""
+    once: Decider[int, int, Stepped, str] = Decider(initial=0, decide=_decide_once, evolve=_evolve, pending=_pending)
+    store = MemoryStore(REGISTRY)
+    live = Live(store, "run/a", once)
+    assert live.handle(2, key="first") == 2
+    for again in (live, Live(store, "run/a", once)):
+        assert again.handle(2, key="first") == 2
+        with pytest.raises(CommandRejectedError, match="once"):
+            again.handle(2, key="second")
+    assert store.version("run/a") == 2
 
 
 def test_many_threads_count_right(tmp_path: Path) -> None:
