@@ -38,6 +38,7 @@ class BatchReader:
         learn: Learn | None = None,
         vouch: Vouch | None = None,
         whole_batches: bool = True,
+        is_locked: Callable[[], bool] = lambda: False,
     ) -> None:
         self._layout = layout
         self._chunk_bytes = chunk_bytes
@@ -46,6 +47,7 @@ class BatchReader:
         self._learn = learn
         self._vouch = vouch
         self._whole_batches = whole_batches
+        self._is_locked = is_locked
         self._is_vouched = False
         self._file: int | None = None
         self._next = ""
@@ -57,11 +59,14 @@ class BatchReader:
 
         With `whole_batches=False` a batch of a sealed segment may come in several parts.
 
-        Raises CorruptError only after a second look under the lock, as a repair may race with reading.
+        Raises CorruptError only after a second look under the lock, as a repair may race with reading; `is_locked` says
+        whether whoever reads has it already.
         """
         try:
             return self.read_locked()
         except CorruptError:
+            if self._is_locked() or not self._layout.lock.exists():
+                raise
             with self._layout.lock.open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH)
                 return self.read_locked()

@@ -78,6 +78,11 @@ class Blobs:
             raise
         return stream
 
+    def read(self, ref: BlobRef) -> bytes:
+        """All bytes of the blob, verified; raises as `open` does."""
+        with self.open(ref, verify=True) as stream:
+            return stream.read()
+
     def path(self, ref: BlobRef) -> Path:
         """The file that holds the blob; raises BlobMissingError if there is none."""
         path = self._path(ref.sha256)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from attrs import define, field, frozen
 
+from ledger.codec import spilled
 from ledger.errors import BlobPinnedError, write_error
 from ledger.events import LEDGER_STREAM, BlobReleased, BlobsCollected
 from ledger.lines import parse
@@ -33,7 +34,9 @@ _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64,}")
 _DIGEST_CHARS = 64
 _ASIDE = (b'"y":"ledger.blob_released/1"', b'"y":"ledger.blobs_collected/1"')
 _RELEASE = msgspec.json.Decoder(BlobReleased)
-_PINNING = (b'"e":{"$blob":"', b'"y":"ledger.segment_opened/1"')
+_OPENED = b'"y":"ledger.segment_opened/1"'
+_SPILLED = b'"e":{"$blob":"'
+_SPILL = b'{"$blob":"'
 
 
 @frozen(kw_only=True)
@@ -46,10 +49,12 @@ class Collected:
     is_dry_run: bool = False
 
 
-@define
+@define(kw_only=True)
 class Needs:
-    """Which blobs the lines up to `position` need."""
+    """Which blobs the lines up to `position` need; what a spilled payload names counts as named by its line."""
 
+    read_spilled: Callable[[BlobRef], bytes]
+    """Reads a payload that lies in a blob."""
     position: int = 0
     named: dict[str, int] = field(factory=dict)
     """Digest to the last position whose line contains it."""
@@ -61,7 +66,7 @@ class Needs:
     def learn(self, lines: Iterable[bytes]) -> None:
         """Take in the lines from `position` on."""
         for line in lines:
-            digests = [text.decode() for run in _DIGEST.findall(line) for text in _windows(run)]
+            digests = _digests(line)
             if digests:
                 self._take(line, digests)
             self.position += 1
@@ -87,11 +92,13 @@ class Needs:
                 return
             if envelope.y == "ledger.blobs_collected/1" and envelope.s == LEDGER_STREAM:
                 return
+        if _SPILLED in line or _OPENED in line:
+            self.pinned.update(digests)
+        if _SPILLED in line and bytes(payload := parse(line).e).startswith(_SPILL):
+            digests = [*digests, *_digests(self.read_spilled(spilled(payload)))]
         for digest in digests:
             self.named[digest] = self.position
             self.released.pop(digest, None)
-        if any(each in line for each in _PINNING):
-            self.pinned.update(digests)
 
 
 def release_blob(store: FileStore, ref: BlobRef, reason: Reason, actor: str) -> Collected:
@@ -99,7 +106,7 @@ def release_blob(store: FileStore, ref: BlobRef, reason: Reason, actor: str) -> 
 
     Raises BlobPinnedError for the blob of a spilled payload or of a summary, which always stays.
     """
-    needs = Needs()
+    needs = Needs(read_spilled=store.blobs.read)
     needs.learn(store.lines())
     if ref.sha256 in needs.pinned:
         raise BlobPinnedError(ref.sha256)
@@ -119,7 +126,7 @@ def collect_blobs(store: FileStore, *, dry_run: bool, grace_hours: float | None 
     """
     hours = store.settings.blob_grace_hours if grace_hours is None else grace_hours
     older_than = (time.time() if now is None else now) - hours * 3600
-    needs = Needs()
+    needs = Needs(read_spilled=store.blobs.read)
     needs.learn(store.lines())
     paths = [path for path in store.blobs.files() if _may_go(path, needs, older_than)]
     if dry_run:
@@ -172,6 +179,10 @@ def _collected(gone: Sequence[tuple[str, int]], *, is_dry_run: bool = False) -> 
     return Collected(
         num_blobs=len(gone), num_bytes=sum(size for _, size in gone), sha256s=tuple(name for name, _ in gone), is_dry_run=is_dry_run
     )
+
+
+def _digests(data: bytes) -> list[str]:
+    return [text.decode() for run in _DIGEST.findall(data) for text in _windows(run)]
 
 
 def _windows(run: bytes) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import json
 import re
 from binascii import b2a_base64
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from operator import attrgetter
 from typing import Any
@@ -217,7 +218,10 @@ class Examination:
         payload = bytes(envelope.e)
         if payload.startswith(_SPILL):
             self.num_spilled += 1
-            self.named.setdefault(spilled(payload), envelope.q)
+            ref = spilled(payload)
+            self.named.setdefault(ref, envelope.q)
+            with suppress(BlobMissingError, BlobDamagedError):  # reported with the blobs
+                self._note_blobs(self._blobs.read(ref), envelope.q)
         self._note_blobs(payload, envelope.q)
         if self._is_deep:
             yield from _json_mistakes(payload)
@@ -234,7 +238,7 @@ class Examination:
             yield "unknown_event", f"holds {envelope.y}, which this program does not know"
             return
         try:
-            codec.decode(name, version, payload, self._read_blob)
+            codec.decode(name, version, payload, self._blobs.read)
             if self._is_deep and not payload.startswith(_SPILL):
                 codec.decode_strictly(name, version, payload)
         except PayloadError as error:
@@ -244,10 +248,6 @@ class Examination:
             yield "undecodable_event", f"cannot be decoded: {error}"
         except (BlobMissingError, BlobDamagedError):
             pass  # reported with the blobs
-
-    def _read_blob(self, ref: BlobRef) -> bytes:
-        with self._blobs.open(ref, verify=True) as stream:
-            return stream.read()
 
 
 def _json_mistakes(payload: bytes) -> Iterator[tuple[str, str]]:

@@ -34,6 +34,7 @@ _ACTIONS: dict[str, tuple[Severity, str]] = {
     "undecodable_event": ("error", "read it with the version of the program that wrote it"),
     "duplicate_json_key": ("error", "restore the segment from a backup"),
     "torn_tail": ("warning", "open the ledger for writing, or repair it: it goes to quarantine"),
+    "lock_missing": ("warning", "end everything that writes to the ledger, then repair it"),
     "poisoned": ("warning", "see to the disk, then restart the machine and open the ledger again, or repair it"),
     "unknown_event": ("warning", "read it with the version of the program that wrote it"),
     "unknown_field": ("warning", "read it with the version of the program that wrote it"),

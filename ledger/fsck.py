@@ -142,6 +142,8 @@ class _Check:
             pass  # reported with the lines
         if self._layout.lock.exists() and self._layout.lock.stat().st_size:
             self._add("poisoned", f"A sync failed ({self._layout.lock.read_text(errors='replace').strip()}); nothing is appended.")
+        elif not self._layout.lock.exists():
+            self._add("lock_missing", "The file lock, which keeps writers apart, is missing; nothing is appended.")
         if self._depth == "quick":
             self._start_at_last()
         for segment in self.segments[-1:] if self._depth == "quick" else self.segments:
@@ -261,10 +263,17 @@ class _Check:
     @cached_property
     def _needs(self) -> Needs:
         """What the lines say of blobs; read again only where a blob is missing."""
-        needs = Needs()
+        needs = Needs(read_spilled=self._spilled)
         for segment in self.segments:
             needs.learn(self._layout.segment(segment).read_bytes().split(b"\n")[:-1])
         return needs
+
+    def _spilled(self, ref: BlobRef) -> bytes:
+        """A payload that lies in a blob, as far as it is there; what is not is reported with the blobs."""
+        try:
+            return self._blobs.read(ref)
+        except (BlobMissingError, BlobDamagedError):
+            return b""
 
     def _notes(self) -> None:
         examination = self.examination

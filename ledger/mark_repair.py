@@ -15,7 +15,7 @@ from ledger.layout import Layout, segment_name
 from ledger.places import start_of
 from ledger.recovery import judge
 from ledger.scanning import Place, scan_batches
-from ledger.write_lock import WriteLock
+from ledger.write_lock import WriteLock, mark_text
 
 __all__ = ["repair_mark"]
 
@@ -23,11 +23,13 @@ _WARN_SECONDS = 5.0
 
 
 def repair_mark(layout: Layout, origin: str, disk: Disk) -> bool:
-    """Whether there was a mark, which is gone now.
+    """Whether there was a mark, which is gone now; a lock that was removed is made again, as if it had been marked.
 
     Raises CorruptError if the highest segment does not verify, and WriteError if the disk does not take it again;
     then the mark stays.
     """
+    if not layout.lock.exists():  # it may have been marked
+        layout.place_file(layout.lock, mark_text(0, None).encode())
     lock = WriteLock(layout.lock, warn_seconds=_WARN_SECONDS, write=True)
     try:
         lock.acquire()

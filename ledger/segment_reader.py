@@ -30,11 +30,12 @@ _MANY_RECORDS = 20_000
 class SegmentReader:
     """Reads verified lines and remembers the places it has been to."""
 
-    def __init__(self, layout: Layout, places: Places, settings: LedgerSettings) -> None:
+    def __init__(self, layout: Layout, places: Places, settings: LedgerSettings, is_locked: Callable[[], bool]) -> None:
         self._layout = layout
         self._places = places
         self._settings = settings
         self._sealed = SealedSegments(layout)
+        self._is_locked = is_locked
 
     def holds_lines(self, place: Place, head: TreeHead | None) -> bool:
         """Whether as many line feeds as `head` signs records are there; a moment's look, after which every line is still verified."""
@@ -56,6 +57,7 @@ class SegmentReader:
             learn=self._places.learn,
             whole_batches=whole_batches,
             vouch=self._sealed.vouch if num_records > _MANY_RECORDS else self._sealed.is_known,
+            is_locked=self._is_locked,
         ) as reader:
             while reader.place.position < stop:
                 first = reader.place.position

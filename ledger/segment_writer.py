@@ -21,7 +21,6 @@ from ledger.errors import (
     BlobDamagedError,
     BlobMissingError,
     CorruptError,
-    PoisonedError,
     TamperedError,
     WriteError,
     write_error,
@@ -59,7 +58,7 @@ class SegmentWriter:
         self._segment = -1
         self._descriptor = -1
         self._lock = WriteLock(layout.lock, warn_seconds=settings.lock_warn_seconds, write=write)
-        self.syncer = Syncer(disk, settings.metric_sync_seconds, self._poison)
+        self.syncer = Syncer(disk, settings.metric_sync_seconds, self._poison, lambda: self._lock.is_marked)
         self.journal, self.reader = self._load()
 
     @property
@@ -71,17 +70,32 @@ class SegmentWriter:
         """Whether a failed sync, of any process, forbids writing."""
         return self._lock.is_marked
 
+    @property
+    def is_locked_here(self) -> bool:
+        """Whether the thread that asks is the only writer now."""
+        return self._lock.is_held_here
+
+    def sync(self) -> None:
+        """Return when everything that is visible is on the medium, whoever wrote it; a sealed segment has been since it was sealed."""
+        highest = self._layout.segment_numbers()[-1]
+        if self._segment == highest:
+            self.syncer.flush()
+            return
+        descriptor = os.open(self._layout.segment(highest), os.O_RDWR)
+        try:
+            self._sync(descriptor)
+        except OSError as error:
+            raise write_error(error, f"The sync of {segment_name(highest)}") from error
+        finally:
+            os.close(descriptor)
+
     def __enter__(self) -> None:
         """Be the only writer of all processes; caught up, with what a dead writer left undone put right."""
         if not self._lock.try_acquire():
             self.catch_up(size=self._size())  # while others write, so that less is left to do when it is our turn
             self._lock.acquire()
         try:
-            if self._lock.is_marked:
-                raise PoisonedError(
-                    f"A sync failed earlier ({self._lock.mark}), so nothing more is appended: "
-                    "see to the disk, restart the machine and open the ledger again."
-                )
+            self._lock.check()
             size = self._size()
             if size != self.place.offset:
                 self.catch_up(is_locked=True, size=size)
@@ -240,7 +254,7 @@ class SegmentWriter:
         try:
             self._disk.sync(descriptor)
         except OSError as error:
-            self._poison(error)
+            self.syncer.fail(error)
             raise
 
     def _build(self, events: Sequence[Encoded], stream: str, key: str | None = None, meta: bytes = b"") -> Batch:

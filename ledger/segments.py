@@ -26,7 +26,7 @@ from ledger.layout import Layout
 from ledger.lines import is_before, record_maker
 from ledger.places import PlaceHints
 from ledger.preparation import Prepared, prepare
-from ledger.record import Appended, BlobRef, Cursor, Guard, Meta, Record
+from ledger.record import Appended, Cursor, Guard, Meta, Record
 from ledger.redaction import Redactor
 from ledger.registry import Durability, Registry
 from ledger.scanning import Lines, Place
@@ -68,7 +68,7 @@ class FileStore:
         self._layout = Layout(path)
         self._settings = settings
         self._codec = Codec(registry)
-        self._make_record = record_maker(self._codec, partial(_read_blob, self.blobs))
+        self._make_record = record_maker(self._codec, self.blobs.read)
         self._can_write = write
         self._closed_because = ""
         self._mutex = threading.RLock()
@@ -77,7 +77,7 @@ class FileStore:
         self._heads = Heads(self._layout, origin, vkey, records, signer if write else None, settings)
         self._writer = SegmentWriter(self._layout, origin, self._codec, self.blobs, settings, clock, disk, write=write)
         self._places = self._writer.places
-        self._reader = SegmentReader(self._layout, self._places, settings)
+        self._reader = SegmentReader(self._layout, self._places, settings, lambda: self._writer.is_locked_here)
         watch_forks(self)
         try:
             self._unheld_head = self._layout.read_head()
@@ -178,7 +178,7 @@ class FileStore:
     def sync(self) -> Cursor:
         end = self.end()
         if self._can_write:
-            self._writer.syncer.flush()
+            self._writer.sync()
         else:
             sync_path(self._layout.segment(self._layout.segment_numbers()[-1]))
         return end
@@ -338,8 +338,3 @@ class FileStore:
         self._check_open()
         if not self._can_write:
             raise ReadOnlyLedgerError(f"{self.path} was opened for reading: open it with write=True to append.")
-
-
-def _read_blob(blobs: Blobs, ref: BlobRef) -> bytes:
-    with blobs.open(ref, verify=True) as stream:
-        return stream.read()

@@ -7,11 +7,12 @@ tried again: the system may call the lost pages clean.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 
 from ledger.disk import Disk
-from ledger.errors import PoisonedError
+from ledger.errors import PoisonedError, WriteError
 
 __all__ = ["Syncer"]
 
@@ -19,10 +20,11 @@ __all__ = ["Syncer"]
 class Syncer:
     """Flushes the file a handle appends to."""
 
-    def __init__(self, disk: Disk, delay_seconds: float, on_failure: Callable[[OSError], None]) -> None:
+    def __init__(self, disk: Disk, delay_seconds: float, on_failure: Callable[[OSError], None], is_marked: Callable[[], bool]) -> None:
         self._disk = disk
         self._delay_seconds = delay_seconds
         self._on_failure = on_failure
+        self._is_marked = is_marked
         self._mutex = threading.Lock()
         self._changed = threading.Condition(self._mutex)
         self._descriptor = -1
@@ -89,6 +91,11 @@ class Syncer:
         """Return when everything this handle wrote is on the medium, without a flush if it is already."""
         self.wait(self._written)
 
+    def fail(self, error: OSError) -> None:
+        """A sync has failed: nobody's wait ends well any more."""
+        self._failure = self._failure or error
+        self._on_failure(error)
+
     def stop(self) -> None:
         """End the flusher thread."""
         self._stopped.set()
@@ -114,10 +121,12 @@ class Syncer:
         target, num_bytes, is_synced = self._written, self._written_bytes, False
         try:
             self._disk.sync(self._descriptor)
-            is_synced = True
+            if self._is_marked():  # what was lost elsewhere may lie before what was synced here
+                self._failure = OSError(errno.EIO, "that of another process")
+            else:
+                is_synced = True
         except OSError as error:
-            self._failure = error
-            self._on_failure(error)
+            self.fail(error)
         finally:
             with self._mutex:
                 self._is_flushing = False
@@ -133,5 +142,5 @@ class Syncer:
             self._dirty.clear()
             try:
                 self.wait(self._written)
-            except PoisonedError:
+            except WriteError:
                 return  # the next append says so

@@ -12,22 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger.disk import boot_id, lock_holder
-from ledger.errors import LockHeldWarning, TamperedError, write_error
+from ledger.errors import LockHeldWarning, PoisonedError, WriteError, write_error
 
-__all__ = ["WriteLock"]
+__all__ = ["WriteLock", "mark_text"]
 
 
 class WriteLock:
-    """This handle's own descriptor of the file `lock`."""
+    """This handle's own descriptor of the file `lock`; WriteError where a writer finds none."""
 
     def __init__(self, path: Path, *, warn_seconds: float, write: bool) -> None:
         self._path = path
         self._warn_seconds = warn_seconds
         self._patience = _Patience(warn_seconds, self._warn)
+        self._holder = 0
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY, 0o644)
+            self._descriptor = os.open(path, os.O_RDWR if write else os.O_RDONLY)
         except FileNotFoundError as error:
-            raise TamperedError(f"{path} is missing") from error
+            if write:
+                raise _removed(path) from error
+            self._descriptor = -1  # a copy of a ledger may lack it
         except OSError as error:
             if not write:
                 raise
@@ -47,7 +50,23 @@ class WriteLock:
 
     @property
     def is_marked(self) -> bool:
-        return os.lseek(self._descriptor, 0, os.SEEK_END) > 0
+        return self._descriptor >= 0 and os.lseek(self._descriptor, 0, os.SEEK_END) > 0
+
+    def check(self) -> None:
+        """PoisonedError if a sync failed, in any process; WriteError if the file was removed, as others may hold a new one then."""
+        found = os.fstat(self._descriptor)
+        if found.st_nlink == 0:
+            raise _removed(self._path)
+        if found.st_size > 0:
+            raise PoisonedError(
+                f"A sync failed earlier ({self.mark}), so nothing more is appended: "
+                "see to the disk, restart the machine and open the ledger again."
+            )
+
+    @property
+    def is_held_here(self) -> bool:
+        """Whether the thread that asks has the lock."""
+        return self._holder == threading.get_ident()
 
     @property
     def is_marked_before_boot(self) -> bool:
@@ -60,6 +79,7 @@ class WriteLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        self._holder = threading.get_ident()
         return True
 
     def acquire(self) -> None:
@@ -70,15 +90,16 @@ class WriteLock:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             finally:
                 self._patience.end()
+            self._holder = threading.get_ident()
 
     def release(self) -> None:
+        self._holder = 0
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def set_mark(self, offset: int, error: OSError) -> None:
         """Stop every process from appending: nobody knows any more what the disk holds of the open segment behind `offset`."""
-        text = f"io-error {offset} {error.errno or 0} {time.time_ns() // 1_000_000} {boot_id()}\n"
         try:
-            os.pwrite(self._descriptor, text.encode(), 0)
+            os.pwrite(self._descriptor, mark_text(offset, error.errno).encode(), 0)
             os.fsync(self._descriptor)
         except OSError as second:
             warnings.warn(f"{self._path} could not be marked ({second}): stop all writers of this ledger.", stacklevel=1)
@@ -98,6 +119,15 @@ class WriteLock:
         who = "another process" if holder is None else f"process {holder}"
         text = f"{self._path} has been locked by {who} for {self._warn_seconds:g} s: if that process is stopped, let it go on or end it."
         warnings.warn(text, LockHeldWarning, stacklevel=1)
+
+
+def mark_text(offset: int, number: int | None) -> str:
+    """What the file says after a sync failed with the error `number`; everything before `offset` is on the disk."""
+    return f"io-error {offset} {number or 0} {time.time_ns() // 1_000_000} {boot_id()}\n"
+
+
+def _removed(path: Path) -> WriteError:
+    return WriteError(f"{path} is missing, which keeps writers apart: end everything that writes to the ledger, then repair it with fsck.")
 
 
 class _Patience:

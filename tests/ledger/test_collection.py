@@ -48,6 +48,25 @@ def test_only_blobs_that_no_record_names_go(tmp_path: Path) -> None:
         assert list(store.read("ledger"))[-1] == record
 
 
+def test_blobs_that_only_a_spilled_payload_names_stay(tmp_path: Path) -> None:
+    """An event too long for a line names blobs all the same; they go once released, and a spill that is gone stops a collection."""
+    with new_ledger(tmp_path) as store:
+        refs = tuple(store.blobs.put_bytes(b"%d" % number) for number in range(700))
+        store.append("run/a", [Filed(blobs=refs)])
+        assert _collect(store) == ()
+        assert _codes(store.path) == ["spilled_payload"]
+        release_blob(store, refs[3], "retention", "ana")
+        assert _collect(store) == (refs[3].sha256,)
+        assert "blob_missing" not in _codes(store.path)
+        store.blobs.path(refs[4]).unlink()
+        assert "blob_missing" in _codes(store.path)
+        spill = next(path for path in store.blobs.files() if path.stat().st_size > 60_000)
+        spill.unlink()
+        with pytest.raises(BlobMissingError):
+            _collect(store)
+        assert store.blobs.has(refs[5])
+
+
 def test_a_rehearsal_changes_nothing(tmp_path: Path) -> None:
     """With `dry_run` the answer is the same, and every file stays as it is."""
     with new_ledger(tmp_path) as store:

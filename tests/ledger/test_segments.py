@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.chain import verify_lines
-from ledger.errors import CorruptError, FormatVersionError, LedgerExistsError, NotALedgerError, TamperedError
+from ledger.errors import CorruptError, FormatVersionError, LedgerExistsError, NotALedgerError, TamperedError, WriteError
 from ledger.events import SegmentOpened, SegmentSealed
 from ledger.fsck import check_ledger
 from ledger.opening import create_ledger, open_ledger
@@ -160,13 +160,17 @@ def test_an_altered_sealed_segment_is_damage(tmp_path: Path) -> None:
     assert {"segment_digest", "chain_broken"} <= codes
 
 
-def test_a_copy_without_its_lock_can_be_written_to(tmp_path: Path) -> None:
-    """A backup that left out the empty file is made whole by the next writer; a reader says what is missing."""
+def test_a_copy_without_its_lock_is_repaired_before_it_is_written_to(tmp_path: Path) -> None:
+    """A backup may lack the file and can be read; only a repair makes it, as a writer may still hold the one that was removed."""
     with new_ledger(tmp_path) as store:
         fill(store, 1)
     (store.path / "lock").unlink()
-    with pytest.raises(TamperedError, match="lock is missing"):
-        open_ledger(store.path, registry=REGISTRY, write=False)
+    with open_ledger(store.path, registry=REGISTRY, write=False) as reader:
+        assert len(list(reader.scan())) > 1
+    with pytest.raises(WriteError, match="lock is missing"):
+        open_ledger(store.path, registry=REGISTRY)
+    assert [finding.code for finding in check_ledger(store.path).findings] == ["lock_missing"]
+    assert check_ledger(store.path, repair=True).findings == ()
     with open_ledger(store.path, registry=REGISTRY) as store:
         assert store.append("run/a", [Saved(name="x")]).is_durable
 
