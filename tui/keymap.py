@@ -94,6 +94,7 @@ KEYS: tuple[Key, ...] = (
     _key("pause", "P", "control", "pause", "Ask the run to pause", needs_write=True),
     _key("resume", "R", "control", "resume", "Let a new process take the run up", needs_write=True),
     _key("cancel", "X", "control", "cancel", "Ask the run to end for good", needs_write=True),
+    _key("waive", "W", "control", "waive", "Accept for a while what a gate found", needs_write=True),
     _key("prove", "v", "ledger", "prove", "Write a proof that the record is under the signed head"),
     _key("blob", "b", "data", "blob", "Show the blob behind the sample"),
     _key("call_diff", "d", "evaluation", "call diff", "Show where the calls of the two runs differ"),

@@ -23,6 +23,7 @@ from kd.run.control import find_run
 from kd.views.alerts import live_alerts
 from kd.views.position_link import format_link, is_link, parse_link
 from kd.views.safe_text import safe_text
+from kd.views.waiver_table import judgement_in
 from ledger.lines import parse
 from tui.commands import COMMANDS, Command
 from tui.feed.actions import Launch, resume_command, start_command
@@ -35,6 +36,7 @@ from tui.screens.control import LaunchDialog, RequestDialog
 from tui.screens.help import HelpScreen
 from tui.screens.kd_screen import KdScreen
 from tui.screens.text_list import TextList
+from tui.screens.waive import WaiveDialog
 from tui.themes import PALETTES
 from tui.widgets.painting import Pieces
 
@@ -140,6 +142,18 @@ class OrdersApp(App[int], inherit_bindings=False):
 
     def do_cancel(self) -> None:
         self._ask("cancel")
+
+    def do_waive(self) -> None:
+        run = self._run_to_steer()
+        if run is None:
+            return
+        judgement = judgement_in(self.feed.frame.runs.get(run))
+        if judgement is None:
+            self._warn(f"Run {run} has no verdict yet, so there is nothing to waive.")
+        elif judgement.verdict.status.startswith("approved"):
+            self._warn(f"The verdict on {run} is {judgement.verdict.status.replace('_', ' ')}: there is nothing to waive.")
+        else:
+            self.push_screen(WaiveDialog(self.feed, run, judgement))
 
     def do_resume(self) -> None:
         run = self._run_to_steer()

@@ -16,7 +16,13 @@ MIN_MITIGATION = 50
 """Characters that say what is done about the risk meanwhile."""
 _HOUR_MS = 3_600_000
 _HOTFIX_HOURS = 72
-_TEXTS = ("title", "description", "risk_owner", "requested_by", "approved_by")
+_TEXTS = {
+    "title": "title",
+    "description": "description",
+    "risk_owner": "risk owner",
+    "requested_by": "name of who asks",
+    "approved_by": "name of who approves",
+}
 
 
 def acceptance_problems(waiver: Waiver, verdict: Verdict, book: WaiverBook, now_ms: int) -> tuple[str, ...]:
@@ -33,9 +39,9 @@ def acceptance_problems(waiver: Waiver, verdict: Verdict, book: WaiverBook, now_
 def _problems_of_texts(waiver: Waiver) -> Iterator[str]:
     if not is_named_rightly(waiver):
         yield f"The id {waiver.id} is not that of the waiver's content: make the waiver anew."
-    for name in _TEXTS:
+    for name, words in _TEXTS.items():
         if not getattr(waiver, name).strip():
-            yield f"The {name.replace('_', ' ')} is empty: fill it in."
+            yield f"The {words} is empty: fill it in."
     num_characters = len(waiver.mitigation.strip())
     if num_characters < MIN_MITIGATION:
         yield (

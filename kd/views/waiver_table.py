@@ -8,16 +8,28 @@ from attrs import evolve as replace
 from attrs import field, frozen
 
 from kd.governance.events import VerdictIssued, WaiverAccepted, WaiverApplied, WaiverRejected
-from kd.governance.machine import verdict_of
+from kd.governance.machine import book_of, verdict_of
 from kd.governance.states import Idle
 from kd.governance.verdict import Verdict, is_lapsed
 from kd.governance.waivers import Waiver, standing_of
+from kd.run import states
 from kd.run.events import WaiverGranted
+from kd.run.waiving import Judgement
 from kd.views.run_streams import is_of_run
 from kd.views.run_view import RunView
 from ledger.record import Record
 
-__all__ = ["WAIVER_EVENTS", "Standing", "WaiverRow", "WaiverTable", "apply_to_waiver_table", "judged", "left_text", "verdict_words"]
+__all__ = [
+    "WAIVER_EVENTS",
+    "Standing",
+    "WaiverRow",
+    "WaiverTable",
+    "apply_to_waiver_table",
+    "judged",
+    "judgement_in",
+    "left_text",
+    "verdict_words",
+]
 
 Standing = Literal["unanswered", "rejected", "in force", "active", "not begun", "expired", "exhausted"]
 
@@ -107,6 +119,15 @@ def apply_to_waiver_table(state: WaiverTable, record: Record, run: str) -> Waive
 def judged(view: RunView) -> Verdict | None:
     """The run's verdict, once it stands."""
     return verdict_of(view.stages.get("governance", Idle()))
+
+
+def judgement_in(view: RunView | None) -> Judgement | None:
+    """Verdict and waivers of the run at that moment; None before there is a verdict."""
+    verdict, book = (None, None) if view is None else (judged(view), book_of(view.stages.get("governance", Idle())))
+    if view is None or verdict is None or book is None:
+        return None
+    granted = view.run.granted if isinstance(view.run, states.Rejected) else ()
+    return Judgement(verdict=verdict, book=book, unanswered=tuple(waiver for waiver in granted if waiver.id not in book.answered))
 
 
 def verdict_words(status: str | None, valid_until_ms: int | None, now_ms: int) -> str | None:

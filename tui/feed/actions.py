@@ -21,23 +21,40 @@ from textual.message import Message
 
 from kd.errors import KdError
 from kd.events import REGISTRY
+from kd.governance.events import WaiverAccepted, WaiverRejected
+from kd.governance.waivers import Waiver
 from kd.run import events as ev
 from kd.run.control import request_cancel, request_pause
 from kd.run.redaction import redacting_as
 from kd.run.stages import run_stream
+from kd.run.waiving import grant_waiver
 from kd.views.safe_text import SafeText, safe_text
 from ledger.clock import Clock
 from ledger.codec import Codec
 from ledger.errors import LedgerError
 from ledger.lines import meta_bytes
+from ledger.ownership import is_owned
 from ledger.record import Meta, Record
 from ledger.segments import FileStore
 from tui.messages import RequestAnswered
 
-__all__ = ["Actions", "Appended", "Asked", "Launch", "Outcome", "Request", "describe_state", "resume_command", "start_command"]
+__all__ = [
+    "Actions",
+    "Appended",
+    "Asked",
+    "Launch",
+    "Outcome",
+    "Request",
+    "WaiverRequest",
+    "Wish",
+    "describe_state",
+    "resume_command",
+    "start_command",
+]
 
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.05
+_PATIENT_POLL_SECONDS = 0.5
 _ANSWERS = {
     "pause": ("run.pause_accepted", "run.paused"),
     "cancel": ("run.cancel_accepted", "run.cancelled"),
@@ -66,11 +83,27 @@ class Request:
 
     def preview(self) -> str:
         """The record as it will stand, but for position, version, time and chain hash, which the ledger adds."""
-        encoded = Codec(REGISTRY).encode(self.event())
-        meta = meta_bytes(Meta(actor=self.actor, cause=self.seen), None)
-        stream = run_stream(self.run)
-        head = f'"s":"{stream}","k":"{self.key}","y":"{encoded.entry.name}/{encoded.entry.version}"'
-        return head + meta.decode() + ',"e":' + encoded.payload.decode()
+        return _preview(self)
+
+
+@frozen(kw_only=True)
+class WaiverRequest:
+    """A waiver that a person grants to a run; who takes up the run answers."""
+
+    run: str
+    waiver: Waiver
+    actor: str
+    seen: int
+    """Position that the person looked at."""
+    key: str
+
+    def event(self) -> ev.WaiverGranted:
+        """What will be appended to the run's stream."""
+        return ev.WaiverGranted(waiver=self.waiver)
+
+    def preview(self) -> str:
+        """As that of `Request`."""
+        return _preview(self)
 
 
 @frozen(kw_only=True)
@@ -80,6 +113,9 @@ class Launch:
     run: str | None
     """The run it takes up; None for a new one."""
     command: tuple[str, ...]
+
+
+Wish = Request | WaiverRequest | Launch
 
 
 @frozen
@@ -114,21 +150,32 @@ class Actions:
         self._states: list[Asked | Appended | Outcome] = []
         self._mutex = threading.Lock()
         self._appending = threading.Lock()
+        self._is_over = threading.Event()
+        self._watchers: list[threading.Thread] = []
 
-    def send(self, wish: Request | Launch) -> int:
+    def close(self) -> None:
+        """Wait for no more answers to waivers; nothing reads the ledger for one on return."""
+        self._is_over.set()
+        for watcher in self._watchers:
+            watcher.join()
+
+    def send(self, wish: Wish) -> int:
         """Begin; the number under which `state` tells how it goes, with RequestAnswered posted at each change."""
         with self._mutex:
             self._states.append(Asked())
             number = len(self._states) - 1
-        work = self._request if isinstance(wish, Request) else self._launch
-        threading.Thread(target=self._guarded, args=(work, number, wish), name=f"request-{number}", daemon=True).start()
+        work = self._launch if isinstance(wish, Launch) else self._waive if isinstance(wish, WaiverRequest) else self._request
+        thread = threading.Thread(target=self._guarded, args=(work, number, wish), name=f"request-{number}", daemon=True)
+        if isinstance(wish, WaiverRequest):
+            self._watchers.append(thread)
+        thread.start()
         return number
 
     def state(self, number: int) -> Asked | Appended | Outcome:
         """How request `number` fares."""
         return self._states[number]
 
-    def _guarded(self, work: Callable[[int, Request | Launch], None], number: int, wish: Request | Launch) -> None:
+    def _guarded(self, work: Callable[[int, Wish], None], number: int, wish: Wish) -> None:
         try:
             work(number, wish)
         except (LedgerError, KdError) as error:
@@ -137,7 +184,7 @@ class Actions:
         except OSError as error:
             self._say(number, Outcome(is_good=False, sentence=f"It could not be done: {error}"))
 
-    def _request(self, number: int, wish: Request | Launch) -> None:
+    def _request(self, number: int, wish: Wish) -> None:
         assert isinstance(wish, Request)
         after = self._store.end()
         ask = request_pause if wish.kind == "pause" else request_cancel
@@ -168,7 +215,32 @@ class Actions:
             return Outcome(is_good=False, sentence=f"REJECTED: {reason}", position=record.position)
         return None
 
-    def _launch(self, number: int, wish: Request | Launch) -> None:
+    def _waive(self, number: int, wish: Wish) -> None:
+        """Append the waiver; then its answer is told whenever an owner gives it, be it long after the dialog has gone."""
+        assert isinstance(wish, WaiverRequest)
+        after = self._store.end()
+        with self._appending, redacting_as(os.environ, self._store, wish.run):
+            grant_waiver(self._store, wish.run, wish.waiver, actor=wish.actor, now_ms=self._clock.now_ms(), key=wish.key, cause=wish.seen)
+        with closing(self._store.tail(after, streams=f"{run_stream(wish.run)}*")) as tail:
+            request: Record | None = None
+            deadline, is_told = time.monotonic() + _ANSWER_SECONDS, False
+            while not self._is_over.wait(_PATIENT_POLL_SECONDS if is_told else _POLL_SECONDS):
+                for record in tail.read():
+                    if record.key == wish.key:
+                        request = record
+                        self._say(number, Appended(record.position))
+                    elif request is not None and record.meta.cause == request.position:
+                        outcome = _waiver_answer(request, record)
+                        if outcome is not None:
+                            self._say(number, outcome)
+                            return
+                has_no_owner = request is not None and not is_owned(self._store.path, wish.run)
+                if not is_told and (has_no_owner or time.monotonic() > deadline):
+                    is_told = True
+                    why = "no owner" if has_no_owner else "nobody has answered for 10 s"
+                    self._say(number, Outcome(is_good=True, sentence=f"{why}: R resumes the run, which answers."))
+
+    def _launch(self, number: int, wish: Wish) -> None:
         assert isinstance(wish, Launch)
         finished = subprocess.run(
             wish.command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, start_new_session=True
@@ -184,6 +256,24 @@ class Actions:
             state = replace(state, sentence=f"appended @{before.position:,}; {state.sentence}")
         self._states[number] = state
         self._post(RequestAnswered(number))
+
+
+def _preview(wish: Request | WaiverRequest) -> str:
+    encoded = Codec(REGISTRY).encode(wish.event())
+    meta = meta_bytes(Meta(actor=wish.actor, cause=wish.seen), None)
+    head = f'"s":"{run_stream(wish.run)}","k":"{wish.key}","y":"{encoded.entry.name}/{encoded.entry.version}"'
+    return head + meta.decode() + ',"e":' + encoded.payload.decode()
+
+
+def _waiver_answer(request: Record, record: Record) -> Outcome | None:
+    seconds = max(record.time_ms - request.time_ms, 0) / 1000
+    match record.event:
+        case WaiverAccepted():
+            return Outcome(is_good=True, sentence=f"waiver ACCEPTED after {seconds:.1f} s", position=record.position)
+        case WaiverRejected(reason=reason):
+            return Outcome(is_good=False, sentence=f"waiver REJECTED: {reason}", position=record.position)
+        case _:
+            return None
 
 
 def describe_state(state: Asked | Appended | Outcome) -> SafeText:

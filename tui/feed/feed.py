@@ -113,6 +113,8 @@ class Feed:
         for reader in (self.scan, self.pages, self.blobs):
             if reader is not None:
                 reader.stop()
+        if self.actions is not None:
+            self.actions.close()
         if self.store is not None:
             self.store.close()
 

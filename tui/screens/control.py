@@ -14,7 +14,7 @@ from textual.widgets import Button, Input
 
 from kd.views.run_summary import run_state_word
 from kd.views.safe_text import safe_text
-from tui.feed.actions import Asked, Launch, Outcome, Request, describe_state
+from tui.feed.actions import Asked, Launch, Outcome, Request, Wish, describe_state
 from tui.feed.feed import Feed
 from tui.screens.typing_dialog import TypingDialog
 from tui.widgets.dialog_parts import Choice, Field, Lines, labelled
@@ -58,7 +58,7 @@ class ControlDialog(TypingDialog[None]):
     def _leave(self) -> None:
         self.dismiss(None)
 
-    def send(self, wish: Request | Launch) -> None:
+    def send(self, wish: Wish) -> None:
         """Send it, once."""
         assert self.feed.actions is not None
         self.query_one("#do", Button).disabled = True

@@ -11,9 +11,11 @@ from attrs import frozen
 from textual import work
 from textual.app import ComposeResult
 
+from kd.governance.verdict import is_lapsed
 from kd.views.gate_table import GateRow, VerdictRow
 from kd.views.gate_table import GateTable as Judgement
 from kd.views.safe_text import safe_text
+from kd.views.waiver_table import WaiverRow, WaiverTable, left_text
 from ledger.errors import LedgerError
 from ledger.proofs import prove
 from tui.feed.frame import Frame
@@ -36,7 +38,14 @@ _EVIDENCE = (
     Column("n", 6, is_right=True, rank=1),
     Column("measured on", 16, rank=3),
 )
-_LOOKS = {"approved": ("done", "good"), "waiver_required": ("unknown", "warn"), "rejected": ("failed", "bad")}
+_LOOKS = {
+    "approved": ("done", "good"),
+    "approved_with_waivers": ("done", "good"),
+    "waiver_required": ("unknown", "warn"),
+    "rejected": ("failed", "bad"),
+}
+_OVER = ("expired", "exhausted", "rejected")
+"""Standings of waivers that count no more; they are listed on request."""
 
 
 @frozen(kw_only=True)
@@ -56,7 +65,7 @@ class GovernanceScreen(KdScreen):
 
     number = 7
     title_word = "governance"
-    footer = ("open", "next_pane", "next_item", "prove_verdict", "origin", "copy_link", "live", "help", "leave")
+    footer = ("open", "next_pane", "next_item", "waive", "expired", "prove_verdict", "origin", "copy_link", "live", "help", "leave")
     DEFAULT_CSS: ClassVar[str] = """
     GovernanceScreen #gates { height: 1fr; }
     GovernanceScreen #evidence { min-height: 4; }
@@ -72,6 +81,7 @@ class GovernanceScreen(KdScreen):
         self._gates: tuple[GateRow, ...] = ()
         self._evidence: tuple[_Evidence, ...] = ()
         self._judgement: Judgement | None = None
+        self._shows_expired = False
         self.query_one("#gates", GateTable).focus()
         super().on_mount()
 
@@ -80,15 +90,17 @@ class GovernanceScreen(KdScreen):
         self._judgement = judgement
         self._gates = () if judgement is None else judgement.rows()
         glyphs = glyphs_of(self.app)
-        self.query_one("#verdict", FactLines).lines = tuple(_summary(judgement, glyphs))
-        self.query_one("#gates", GateTable).show_gates(self._gates, glyphs, empty=_empty(frame))
+        waivers = WaiverTable() if judgement is None else judgement.waivers
+        self.query_one("#verdict", FactLines).lines = tuple(_summary(judgement, frame.now_ms, glyphs))
+        self.query_one("#gates", GateTable).show_gates(self._gates, waivers, frame.now_ms, glyphs, empty=_empty(frame))
         self._show_evidence()
 
     def header_facts(self, frame: Frame) -> str:
         judgement: Judgement | None = frame.governance
         if judgement is None or judgement.verdict is None:
             return ""
-        return judgement.verdict.verdict.status.replace("_", " ")
+        verdict = judgement.verdict.verdict
+        return verdict.status.replace("_", " ") + _left(verdict.valid_until_ms, frame.now_ms)
 
     def link_position(self) -> int | None:
         if self.query_one("#evidence", RowList).lines.has_focus:
@@ -146,11 +158,17 @@ class GovernanceScreen(KdScreen):
         self.notify("No claims are recorded in this ledger.", markup=False)
 
     def do_expired(self) -> None:
-        self.notify("No waivers are recorded in this ledger, so none has expired.", markup=False)
+        """List waivers that expired, were used up or rejected, or leave them out again."""
+        rows = () if self._judgement is None else self._judgement.waivers.rows(self.feed.frame.now_ms)
+        if not any(row.standing in _OVER for row in rows):
+            self.notify("No waiver of this run has expired, was used up or rejected.", markup=False)
+            return
+        self._shows_expired = not self._shows_expired
+        self.redraw()
 
     def _show_evidence(self) -> None:
         gate, glyphs = self._chosen_gate(), glyphs_of(self.app)
-        self._evidence = tuple(_evidence(gate, self._judgement))
+        self._evidence = tuple(_evidence(gate, self._judgement, self.feed.frame.now_ms, with_expired=self._shows_expired))
         found = self._evidence
         self.query_one("#evidence", RowList).styles.height = min(max(len(found), 1) + 1, self.size.height // 3 + 1)
         self.query_one("#reason", FactLines).lines = (_reason(gate, self._judgement, glyphs),)
@@ -171,11 +189,18 @@ class GovernanceScreen(KdScreen):
         return self._evidence[index].position if index is not None and index < len(self._evidence) else None
 
 
-def _summary(judgement: Judgement | None, glyphs: Glyphs) -> Iterator[Pieces]:
+def _left(valid_until_ms: int | None, now_ms: int) -> str:
+    """`, 11d left` or `, LAPSED` for an approval with an end."""
+    if valid_until_ms is None:
+        return ""
+    return f", {left_text(valid_until_ms - now_ms)} left" if now_ms < valid_until_ms else ", LAPSED"
+
+
+def _summary(judgement: Judgement | None, now_ms: int, glyphs: Glyphs) -> Iterator[Pieces]:
     if judgement is None or not judgement.planned:
         yield ((f"{glyphs.waiting} no verdict yet", "bold muted"), ("   the run is judged when its evaluation is done", "muted"))
         return
-    yield _verdict(judgement.verdict, judgement, glyphs)
+    yield _verdict(judgement.verdict, judgement, now_ms, glyphs)
     counts = judgement.counts()
     yield (
         ("gates ", "muted"),
@@ -186,17 +211,25 @@ def _summary(judgement: Judgement | None, glyphs: Glyphs) -> Iterator[Pieces]:
         ("    evidence ", "muted"),
         (f"{len(judgement.admitted)} admitted", "text"),
         (f"  {len(judgement.refused)} refused", "bad" if judgement.refused else "muted"),
+        *_waiver_counts(judgement.waivers.rows(now_ms)),
     )
     if judgement.verdict is not None and judgement.verdict.verdict.violations:
         yield from _violations(judgement.verdict, glyphs)
 
 
-def _verdict(row: VerdictRow | None, judgement: Judgement, glyphs: Glyphs) -> Pieces:
+def _waiver_counts(rows: Sequence[WaiverRow]) -> Pieces:
+    if not rows:
+        return ()
+    counts = {standing: sum(row.standing == standing for row in rows) for standing in dict.fromkeys(row.standing for row in rows)}
+    return (("    waivers ", "muted"), (", ".join(f"{count} {standing}" for standing, count in counts.items()), "text"))
+
+
+def _verdict(row: VerdictRow | None, judgement: Judgement, now_ms: int, glyphs: Glyphs) -> Pieces:
     if row is None:
         return ((f"{glyphs.running} being judged", "bold accent"), (f"   for purpose {judgement.purpose}", "muted"))
     verdict = row.verdict
-    glyph, tone = _LOOKS[verdict.status]
-    word = verdict.status.replace("_", " ").upper()
+    glyph, tone = ("failed", "bad") if is_lapsed(verdict, now_ms) else _LOOKS[verdict.status]
+    word = verdict.status.replace("_", " ").upper() + _left(verdict.valid_until_ms, now_ms)
     return (
         (f"{getattr(glyphs, glyph)} {word}", f"bold {tone}"),
         (f"   for {verdict.purpose} by {safe_text(verdict.gate_set)}", "text"),
@@ -206,10 +239,13 @@ def _verdict(row: VerdictRow | None, judgement: Judgement, glyphs: Glyphs) -> Pi
 
 
 def _violations(row: VerdictRow, glyphs: Glyphs) -> Iterator[Pieces]:
+    used = {applied.gate_id: applied.id for applied in row.verdict.waivers}
     for violation in row.verdict.violations[:3]:
         waiver = "may be waived" if violation.is_waivable else "may not be waived"
+        if violation.gate_id in used:
+            waiver = f"waived by {safe_text(used[violation.gate_id])}"
         yield (
-            (f"{glyphs.failed} {safe_text(violation.gate_id)}", "bad"),
+            (f"{glyphs.failed} {safe_text(violation.gate_id)}", "bad" if violation.gate_id not in used else "warn"),
             (f"  {safe_text(violation.reason)}", "text"),
             (f"  {waiver}", "warn" if violation.is_waivable else "bad"),
         )
@@ -223,12 +259,15 @@ def _reason(gate: GateRow | None, judgement: Judgement | None, glyphs: Glyphs) -
         return (("what the verdict rests on", "bold text"),)
     status, tone = gate_status(gate.status, gate.gate.level, glyphs)
     violated = {} if judgement is None or judgement.verdict is None else {v.gate_id: v for v in judgement.verdict.verdict.violations}
+    used = {} if judgement is None or judgement.verdict is None else {w.gate_id: w.id for w in judgement.verdict.verdict.waivers}
     waiver = "" if gate.gate.id not in violated else "  may be waived" if violated[gate.gate.id].is_waivable else "  may not be waived"
+    if gate.gate.id in used:
+        waiver = f"  waived by {safe_text(used[gate.gate.id])}"
     return ((safe_text(gate.gate.id), "bold text"), (f"  {status}", tone), (f"  {safe_text(gate.reason)}", "text"), (waiver, "warn"))
 
 
-def _evidence(gate: GateRow | None, judgement: Judgement | None) -> Iterator[_Evidence]:
-    """The gate's record and its measurements, then the verdict's and the evidence it admitted."""
+def _evidence(gate: GateRow | None, judgement: Judgement | None, now_ms: int, *, with_expired: bool) -> Iterator[_Evidence]:
+    """The gate's record and its measurements, then the verdict's, the waivers', and the evidence it admitted."""
     if gate is not None and gate.position is not None:
         yield _Evidence(position=gate.position, says=f"gate {gate.gate.id}: {gate.status}, {gate.rule}", value=gate.value)
         for used in gate.evidence:
@@ -245,11 +284,23 @@ def _evidence(gate: GateRow | None, judgement: Judgement | None) -> Iterator[_Ev
         return
     if judgement.verdict is not None:
         yield _Evidence(position=judgement.verdict.position, says=f"verdict {judgement.verdict.verdict.status}")
+    for row in judgement.waivers.rows(now_ms):
+        if with_expired or row.standing not in _OVER:
+            yield _Evidence(position=row.request if row.answer is None else row.answer, says=_says(row, now_ms))
     for position, admitted in judgement.admitted:
         says = f"admitted {admitted.kind}, {admitted.num_measurements} measurements"
         yield _Evidence(position=position, says=says, subject=admitted.digest)
     for position, refused in judgement.refused:
         yield _Evidence(position=position, says=f"refused {refused.kind}: {refused.reason}", subject=refused.digest)
+
+
+def _says(row: WaiverRow, now_ms: int) -> str:
+    waiver = row.waiver
+    limits = ", ".join(f"{limit.gate_id} {'inconclusive' if limit.worst is None else short(limit.worst)}" for limit in waiver.limits)
+    left = "" if now_ms >= waiver.expires_ms else f", {left_text(waiver.expires_ms - now_ms)} left"
+    who = f"asked {waiver.requested_by}, approved {waiver.approved_by}"
+    why = row.reason or f"{waiver.reason_code}: {waiver.description}"
+    return f"waiver {waiver.id[-4:]} of {limits}: {row.standing}{left}, {who}, used {row.uses} of {waiver.max_uses}, {why}"
 
 
 def _evidence_cells(row: _Evidence, glyphs: Glyphs) -> Sequence[Pieces]:

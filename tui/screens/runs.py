@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.strip import Strip
@@ -13,6 +13,7 @@ from kd.run import states
 from kd.views.run_summary import run_row, run_state_word
 from kd.views.run_view import RunView
 from kd.views.safe_text import SafeText, safe_text
+from kd.views.waiver_table import verdict_words
 from tui.feed.feed import Feed
 from tui.feed.frame import Frame
 from tui.keymap import Keymap
@@ -34,9 +35,10 @@ _COLUMNS = (
     Column("state", 13),
     Column("progress", 13, rank=1),
     Column("verdict", 15, rank=2),
-    Column("last record", 16, is_right=True, rank=3),
-    Column("records", 9, is_right=True, rank=4),
-    Column("lasted", 12, is_right=True, rank=5),
+    Column("wv", 2, is_right=True, rank=3),
+    Column("last record", 16, is_right=True, rank=4),
+    Column("records", 9, is_right=True, rank=5),
+    Column("lasted", 12, is_right=True, rank=6),
 )
 _SORTS: tuple[tuple[str, Callable[[RunView, Frame], object]], ...] = (
     ("last record", lambda view, frame: -view.last_position),
@@ -52,7 +54,7 @@ class RunsScreen(KdScreen):
     number = 1
     title_word = "runs"
     needs_run = False
-    footer = ("open", "mark", "sort", "filter", "pause", "resume", "cancel", "command_line", "help", "leave")
+    footer = ("open", "mark", "sort", "filter", "pause", "resume", "cancel", "waive", "command_line", "help", "leave")
     DEFAULT_CSS: ClassVar[str] = "RunsScreen RowList { height: 1fr; }"
 
     def __init__(self, feed: Feed, keymap: Keymap) -> None:
@@ -90,7 +92,7 @@ class RunsScreen(KdScreen):
         def cells(index: int) -> Sequence[Pieces]:
             view = self._views[index]
             is_owned = view.id in frame.owned
-            row = run_row(view, is_owned=is_owned)
+            row = run_row(view, is_owned=is_owned, now_ms=frame.now_ms)
             progress = progress_of(view)
             return (
                 ((glyphs.marker if view.id in marked else "", "accent"),),
@@ -98,7 +100,8 @@ class RunsScreen(KdScreen):
                 stage_lamps(view, is_owned=is_owned, glyphs=glyphs),
                 (run_state(view, is_owned=is_owned, glyphs=glyphs),),
                 ((glyphs.dash if progress is None else f"{progress.done:,}/{progress.total:,}", "text"),),
-                (((row["verdict"] or glyphs.dash).replace("_", " "), _verdict_tone(row["verdict"])),),
+                ((_verdict(row, frame) or glyphs.dash, "bad" if row["is_lapsed"] else _verdict_tone(row["verdict"])),),
+                ((f"{row['num_waivers']}", "text" if row["num_waivers"] else "muted"),),
                 ((f"{span(_age(view, frame))} ago", "muted"),),
                 ((f"{view.num_records:,}", "muted"),),
                 ((span(view.seconds), "muted"),),
@@ -174,6 +177,8 @@ def _next_step(view: RunView, frame: Frame) -> Pieces:
     ago = f"{span(_age(view, frame))} ago"
     name: tuple[str, str] = (f"{view.id}: ", "muted")
     match word, view.run:
+        case "broken", _:
+            return (name, (_plain(view.problem or ""), "text"))
         case "interrupted", _:
             return (name, (f"its owner died after @{view.last_position:,}, {ago}; go on: ", "text"), (f"kd resume {view.id}", "accent"))
         case "planned", _:
@@ -188,13 +193,23 @@ def _next_step(view: RunView, frame: Frame) -> Pieces:
         case _, states.Failed(stage=stage, reason=reason, is_retryable=is_retryable):
             said = f"{stage} failed {ago}: {reason} "
             return (name, (_plain(said), "text"), (f"Try again: kd resume {view.id}" if is_retryable else "Start a new run.", "accent"))
-        case _, states.Rejected(verdict=verdict):
-            return (name, (f"the verdict is {verdict.replace('_', ' ')}; ", "text"), ("7 shows the gates and their evidence", "accent"))
+        case _, states.Rejected() as rejected:
+            return (name, *_rejected(view.id, rejected))
         case _, states.Succeeded(verdict=verdict):
             return (name, (f"the verdict is {verdict.replace('_', ' ')}; ", "text"), (f"kd artifacts list {view.id}", "accent"))
         case _:
             owner = frame.owners.get(view.id, "its owner")
             return (name, (_plain(f"{owner} works on it; last record {ago}; Enter shows it, P pauses it"), "text"))
+
+
+def _rejected(run: str, state: states.Rejected) -> Pieces:
+    if state.granted:
+        count = len(state.granted)
+        wait = "1 waiver waits for its answer" if count == 1 else f"{count} waivers wait for their answers"
+        return ((f"{wait}; R lets the run be judged again: ", "text"), (f"kd resume {run}", "accent"))
+    if state.verdict == "waiver_required":
+        return (("the verdict needs waivers; ", "text"), ("7 shows what for, W grants one", "accent"))
+    return ((f"the verdict is {state.verdict.replace('_', ' ')}; ", "text"), ("7 shows the gates and their evidence", "accent"))
 
 
 def _empty(frame: Frame, *, is_filtered: bool) -> str:
@@ -208,8 +223,13 @@ def _age(view: RunView, frame: Frame) -> float:
 
 
 def _searched(view: RunView, frame: Frame) -> str:
-    row = run_row(view, is_owned=view.id in frame.owned)
-    return f"{view.id} {row['state']} state:{row['state']} stage:{row['stage']} verdict:{row['verdict']}".casefold()
+    row = run_row(view, is_owned=view.id in frame.owned, now_ms=frame.now_ms)
+    words = f"verdict:{row['verdict']} verdict:{_verdict(row, frame)}"
+    return f"{view.id} {row['state']} state:{row['state']} stage:{row['stage']} {words}".casefold()
+
+
+def _verdict(row: Mapping[str, Any], frame: Frame) -> str | None:
+    return verdict_words(row["verdict"], row["valid_until_ms"], frame.now_ms)
 
 
 def _verdict_tone(verdict: str | None) -> str:

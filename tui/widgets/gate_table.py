@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from kd.views.gate_table import GateRow, GateState
 from kd.views.safe_text import safe_text
+from kd.views.waiver_table import WaiverRow, WaiverTable, left_text
 from tui.themes import Glyphs
 from tui.widgets.figures import short
 from tui.widgets.painting import Pieces
 from tui.widgets.row_list import Column, RowList, Rows
 
-__all__ = ["GateTable", "gate_status"]
+__all__ = ["GateTable", "gate_status", "waiver_words"]
 
 _COLUMNS = (
     Column("gate", 18, grows=True),
@@ -22,17 +23,37 @@ _COLUMNS = (
     Column("level", 6, rank=3),
     Column("status", 14),
 )
+_WITH_WAIVERS = (
+    Column("gate", 14, grows=True),
+    Column("value", 9, is_right=True),
+    Column("rule", 16),
+    *_COLUMNS[3:],
+    Column("waiver", 17),
+)
+_STANDINGS = {"in force": "good", "active": "good", "unanswered": "warn", "not begun": "warn"}
 
 
 class GateTable(RowList):
     """The gates of a run; a hard one that does not pass is red, one that only warns is yellow."""
 
-    def show_gates(self, lines: Sequence[GateRow], glyphs: Glyphs, *, empty: str) -> None:
-        """Show `lines` in their order, or say why there are none."""
+    def show_gates(self, lines: Sequence[GateRow], waivers: WaiverTable, now_ms: int, glyphs: Glyphs, *, empty: str) -> None:
+        """Show `lines` in their order, each with its waiver if the run has any, or say why there are none."""
+        covering = {line.gate.id: waivers.covering(line.gate.id, now_ms) for line in lines} if waivers.granted else {}
+
+        def cells(index: int) -> Sequence[Pieces]:
+            line = lines[index]
+            found = _cells(line, glyphs)
+            if not covering:
+                return found
+            waiver = covering[line.gate.id]
+            if waiver is not None and waiver.standing == "in force":
+                found = (*found[:-1], ((f"{glyphs.failed} waived", "warn"),))
+            return (*found, waiver_words(waiver, now_ms))
+
         self.rows = Rows(
-            columns=_COLUMNS,
+            columns=_WITH_WAIVERS if covering else _COLUMNS,
             num_rows=len(lines),
-            cells=lambda index: _cells(lines[index], glyphs),
+            cells=cells,
             key=lambda index: lines[index].gate.id,
             empty=empty,
         )
@@ -50,6 +71,20 @@ def gate_status(status: GateState, level: str, glyphs: Glyphs) -> tuple[str, str
             return f"{glyphs.unknown} inconclusive", against
         case "waiting":
             return f"{glyphs.waiting} waiting", "muted"
+
+
+def waiver_words(row: WaiverRow | None, now_ms: int) -> Pieces:
+    """`7F3K  12d  1 of 3`: the end of its id, what is left of it, uses; or, where it does not count, why."""
+    if row is None:
+        return ()
+    waiver = row.waiver
+    is_live = row.standing in {"in force", "active"}
+    said = left_text(waiver.expires_ms - now_ms) if is_live else row.standing
+    return (
+        (f"{safe_text(waiver.id[-4:])}  ", "text"),
+        (said, _STANDINGS.get(row.standing, "bad")),
+        (f"  {row.uses} of {waiver.max_uses}" if is_live else "", "muted"),
+    )
 
 
 def _cells(row: GateRow, glyphs: Glyphs) -> Sequence[Pieces]:
