@@ -38,7 +38,6 @@ from ledger import create_ledger, open_ledger
 from ledger.clock import SystemClock
 from ledger.errors import LedgerExistsError, NotALedgerError
 from ledger.follow import follow
-from ledger.layout import Layout
 from ledger.ownership import claim, is_owned, wait_for_death
 from ledger.record import Cursor, Record
 from ledger.segments import FileStore
@@ -72,15 +71,15 @@ def open(ledger: str | Path | None = None, *, write: bool = True, create: bool =
     A new ledger gets a key of its own in this person's key folder; one whose key is there is signed as it grows.
     """
     path = default_ledger() if ledger is None else Path(ledger)
-    redactor, keys = redactor_of(os.environ), key_folder(os.environ)
+    redactor = redactor_of(os.environ)
     if create and not (path / "LEDGER.json").exists():
-        new = keys.create(f"kd.invalid/{secrets.token_hex(16)}")
+        new = key_folder(os.environ, ledger=path).create(f"kd.invalid/{secrets.token_hex(16)}")
         try:
             return Ledger(create_ledger(path, origin=new.origin, registry=REGISTRY, redactor=redactor, signer=new), new_vkey=new.vkey)
         except LedgerExistsError:
             pass  # another process was first
     path = ledger_path(path)
-    signer = signer_for(keys, Layout(path).read_identity().origin) if write else None
+    signer = signer_for(key_folder(os.environ, ledger=path), path) if write else None
     return Ledger(open_ledger(path, registry=REGISTRY, write=write, redactor=redactor, signer=signer))
 
 
@@ -118,6 +117,11 @@ class Ledger:
     def path(self) -> Path:
         """The ledger's folder."""
         return self.store.path
+
+    def with_head_over(self, size: int) -> Ledger:
+        """This one if a signed head covers its first `size` records, else opened for writing, so that one can be signed."""
+        head = self.store.tree_head()
+        return self if head is not None and head.size >= size else open(self.path)
 
     def plan(self, config: str | Path | RunConfig, *, name: str | None = None, overrides: Sequence[str] = ()) -> Run:
         """Record a new run that nobody works on yet."""

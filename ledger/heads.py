@@ -19,7 +19,6 @@ from attrs import frozen
 from ledger.errors import HeadConflictError, KeyFileError, ProofError, write_error
 from ledger.events import KeyAdded, TreeHeadSigned
 from ledger.head_timer import HeadTimer
-from ledger.key_ring import LedgerKey
 from ledger.layout import Layout
 from ledger.merkle import Frontier, leaf_hashes
 from ledger.record import Appended, Cursor
@@ -151,13 +150,18 @@ class Heads:
 
     def _entitled(self) -> Signer:
         """The signer, if its key may sign now; the first key of a ledger without one is made known to it."""
-        if self.signer is None:
-            raise KeyFileError(f"There is no key to sign with for {self._origin}: open the ledger with a signer.")
         ring = self.history().ring
+        names = " or ".join(key.key_id for key in ring.present)
+        if ring.keys and not names:
+            raise KeyFileError(
+                f"All keys of {self._origin} were retired, expected one that may sign: what comes now must go to a new ledger."
+            )
+        if self.signer is None:
+            raise KeyFileError(f"There is no key to sign with for {self._origin}, expected {names or 'one'}: open the ledger where it is.")
         if not ring.keys:
             self._records.append(KeyAdded(vkey=self.signer.vkey))
-        elif not any(key.vkey == self.signer.vkey and key.valid_through_size is None for key in ring.keys):
-            raise KeyFileError(f"Key {self.signer.key_id} may not sign for {self._origin}: sign with {_names(ring.keys)}, or rotate to it.")
+        elif self.signer.vkey not in {key.vkey for key in ring.present}:
+            raise KeyFileError(f"Key {self.signer.key_id} may not sign for {self._origin}: sign with {names}, or rotate to it.")
         return self.signer
 
     def _previous(self) -> TreeHead:
@@ -210,7 +214,3 @@ class Heads:
         lines = self._records.lines(start, stop)
         while chunk := list(islice(lines, _CHUNK_RECORDS)):
             yield chunk
-
-
-def _names(keys: tuple[LedgerKey, ...]) -> str:
-    return " or ".join(key.key_id for key in keys if key.valid_through_size is None) or "no key, as all are retired"

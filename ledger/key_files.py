@@ -31,9 +31,13 @@ class KeyFolder:
         write_private(self._file(signer.key_id), signer.private_text())
         return signer
 
+    def has(self, key_id: str) -> bool:
+        """Whether a file has the name of this key; whether it can be used shows when it is."""
+        return _ID.fullmatch(key_id) is not None and os.path.lexists(self._file(key_id))
+
     def signer(self, origin_or_key_id: str) -> Signer:
         """The key with this id, or the latest one made for this ledger; KeyFileError if there is none."""
-        if _ID.fullmatch(origin_or_key_id) and self._file(origin_or_key_id).is_file():
+        if self.has(origin_or_key_id):
             self._check_folder()
             return Signer.load(self._file(origin_or_key_id))
         found = [signer for signer in self.list() if signer.origin == origin_or_key_id]

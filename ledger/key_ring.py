@@ -63,6 +63,11 @@ class KeyRing:
     def vkeys(self) -> tuple[str, ...]:
         return tuple(key.vkey for key in self.keys)
 
+    @property
+    def present(self) -> tuple[LedgerKey, ...]:
+        """The keys that may sign what is there now: those that were not retired."""
+        return tuple(key for key in self.keys if key.valid_through_size is None)
+
     def active(self, size: int) -> tuple[str, ...]:
         """The keys that may sign a head over `size` records."""
         return tuple(key.vkey for key in self.keys if key.is_active(size))

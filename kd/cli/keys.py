@@ -11,6 +11,7 @@ from kd import api
 from kd.cli.exit_codes import DONE
 from kd.cli.options import JsonFlag, LedgerPath
 from kd.cli.screen import print_document, print_line, print_table
+from kd.errors import UsageError
 from kd.keys import key_folder
 from ledger.key_ring import LedgerKey
 from ledger.key_rotation import ledger_keys, retire_key, rotate_key
@@ -25,8 +26,8 @@ APP = App(name="keys", help="List, make, change and trust the keys that sign a l
 def list_keys(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """List every key that the ledger ever named, and whether it is here and trusted here."""
     opened, own = api.open(ledger, write=False), key_folder(os.environ)
-    here, trusted = {signer.key_id for signer in own.list()}, set(own.trusted())
-    rows = [_row(key, is_here=key.key_id in here, is_trusted=key.vkey in trusted) for key in ledger_keys(opened.store)]
+    trusted = set(own.trusted())
+    rows = [_row(key, is_here=own.has(key.key_id), is_trusted=key.vkey in trusted) for key in ledger_keys(opened.store)]
     if json:
         print_document(rows)
     elif rows:
@@ -38,11 +39,15 @@ def list_keys(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
 
 @APP.command(name="new")
 def new_key(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
-    """Make a key for a ledger that has none here, and sign with it. A ledger with a key changes it by `rotate`."""
+    """Make a key for a ledger that has none, and sign with it. A ledger with a key changes it by `rotate`."""
     opened = api.open(ledger, write=False)
-    signer = key_folder(os.environ).create(opened.store.origin)
-    if not ledger_keys(opened.store):
-        api.open(ledger, write=True).store.sign_head()
+    if known := ledger_keys(opened.store):
+        names = " and ".join(key.key_id for key in known)
+        raise UsageError(
+            f"{opened.path} has a key already: {names}.", hint="Where that key is, give it another with: kd ledger keys rotate"
+        )
+    signer = key_folder(os.environ, ledger=opened.path).create(opened.store.origin)
+    api.open(ledger, write=True).store.sign_head()
     return _tell(signer.vkey, as_json=json)
 
 
@@ -50,6 +55,7 @@ def new_key(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
 def rotate(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Make a new key and let the present one sign that it may sign from now on."""
     opened = api.open(ledger, write=True)
+    opened.store.sign_head()  # whoever may not sign makes no key
     signer = key_folder(os.environ).create(opened.store.origin)
     rotate_key(opened.store, signer)
     return _tell(signer.vkey, as_json=json)
@@ -81,7 +87,7 @@ def retire(
 def export_keys(*, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Print the public keys whose present heads count, one a line: what a stranger needs to check proofs."""
     opened = api.open(ledger, write=False)
-    found = [key.vkey for key in ledger_keys(opened.store) if key.valid_through_size is None]
+    found = [key.vkey for key in opened.store.signed_history().ring.present]
     if json:
         print_document(found)
     else:

@@ -1,0 +1,120 @@
+"""`kd ledger keys`: whatever is done with keys, a ledger that can be signed stays one that can be signed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd import api
+from kd.cli.app import run_command
+from kd.events import REGISTRY
+from kd.keys import key_folder
+from ledger.errors import KeyFileError
+from ledger.events import LEDGER_STREAM, BlobsCollected
+from ledger.opening import create_ledger
+
+
+class Shell:
+    """Carries out `kd` commands on one ledger, with a key folder of its own."""
+
+    def __init__(self, folder: Path, screen: pytest.CaptureFixture[str]) -> None:
+        self.ledger = folder / "ledger"
+        self.keys = folder / "keys"
+        self._screen = screen
+
+    def run(self, *tokens: str) -> tuple[int, str]:
+        """Exit code, and all that was printed."""
+        self._screen.readouterr()
+        code = run_command(["ledger", *tokens, "--ledger", str(self.ledger)])
+        return code, "".join(self._screen.readouterr())
+
+    def json(self, *tokens: str) -> Any:
+        """The document that a command prints."""
+        code, text = self.run(*tokens, "--json")
+        assert code == 0, text
+        return json.loads(text)
+
+    def signs_with(self) -> str:
+        """Id of the key that signs a new record."""
+        with api.open(self.ledger).store as store:
+            store.append(LEDGER_STREAM, [BlobsCollected(num_blobs=0, num_bytes=0, list=())])
+        return str(self.json("head", "--sign")["key_ids"][0])
+
+    @property
+    def num_files(self) -> int:
+        return len(list(self.keys.glob("*.key")))
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A new, signed ledger and the folder with its key."""
+    monkeypatch.setenv("KD_KEYS", str(tmp_path / "keys"))
+    with api.open(tmp_path / "ledger", create=True).store as store:
+        store.sign_head()
+    return Shell(tmp_path, capsys)
+
+
+def test_a_ledger_with_a_key_gets_no_second_one_by_new(shell: Shell) -> None:
+    """`new` says which key there is and makes no file; the ledger is signed as before."""
+    (key,) = shell.json("keys", "list")
+    code, text = shell.run("keys", "new")
+    assert (code, shell.num_files) == (2, 1)
+    assert key["key_id"] in text
+    assert "kd ledger keys rotate" in text
+    assert shell.signs_with() == key["key_id"]
+
+
+def test_a_ledger_without_a_key_gets_its_first_by_new(shell: Shell) -> None:
+    """`new` makes the key of a ledger that has none, and signs with it."""
+    shell.ledger = shell.ledger.with_name("other")
+    create_ledger(shell.ledger, origin="example.invalid/other", registry=REGISTRY).close()
+    made = shell.json("keys", "new")
+    assert shell.json("head")["key_ids"] == [made["key_id"]]
+
+
+def test_a_key_that_the_ledger_does_not_know_is_not_used(shell: Shell) -> None:
+    """A key file that was made and never told to the ledger, the latest of all, keeps nobody from signing."""
+    (key,) = shell.json("keys", "list")
+    with api.open(shell.ledger).store as store:
+        key_folder(os.environ).create(store.origin)
+    assert shell.signs_with() == key["key_id"]
+
+
+def test_the_key_before_signs_when_the_latest_is_retired(shell: Shell) -> None:
+    """Of the keys that are here the last that may still sign does, whichever file is the newest."""
+    first = shell.json("keys", "list")[0]["key_id"]
+    second = shell.json("keys", "rotate")["key_id"]
+    assert shell.signs_with() == second
+    shell.json("keys", "retire", second, "--reason", "rotated")
+    assert shell.signs_with() == first
+
+
+def test_who_may_not_sign_makes_no_key_by_rotate(shell: Shell) -> None:
+    """Without the ledger's key here, `rotate` says so and leaves no file."""
+    (file,) = shell.keys.glob("*.key")
+    file.rename(shell.keys / "elsewhere")
+    code, text = shell.run("keys", "rotate")
+    assert (code, shell.num_files) == (2, 0)
+    assert "no key to sign with" in text
+    assert file.stem in text
+
+
+@pytest.mark.parametrize("command", [("keys", "new"), ("head", "--sign")])
+def test_no_key_comes_into_a_ledger(shell: Shell, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+    """A key folder within the ledger's own is refused, also through a link and for a ledger that is still to be made."""
+    shell.ledger = shell.ledger.with_name("other")
+    create_ledger(shell.ledger, origin="example.invalid/other", registry=REGISTRY).close()
+    link = shell.ledger.with_name("link")
+    link.symlink_to(shell.ledger)
+    monkeypatch.setenv("KD_KEYS", str(link / "keys"))
+    code, text = shell.run(*command)
+    assert (code, "is in the ledger" in text) == (2, True)
+    assert not (shell.ledger / "keys").exists()
+    shell.ledger = shell.ledger.with_name("new")
+    monkeypatch.setenv("KD_KEYS", str(shell.ledger))
+    with pytest.raises(KeyFileError):
+        api.open(shell.ledger, create=True)
