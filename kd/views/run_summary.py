@@ -35,7 +35,9 @@ class ArtifactRow:
 
 
 def run_state_word(view: RunView, *, is_owned: bool) -> str:
-    """The run's state in one word; a run at work whose owner died is `interrupted`."""
+    """The run's state in one word: `interrupted` if it is at work and its owner died, `broken` if its records cannot be read on."""
+    if view.problem is not None:
+        return "broken"
     if isinstance(view.run, states.Running | states.Pausing | states.Cancelling) and not is_owned:
         return "interrupted"
     return states.status_of(view.run)
@@ -63,7 +65,7 @@ def summarise(view: RunView, *, is_owned: bool, now_ms: int | None = None) -> di
     """The document of `kd show --json`; without `now_ms` at the time of the run's last record."""
     return {
         **run_row(view, is_owned=is_owned, now_ms=now_ms),
-        "reason": _reason(view.run),
+        "reason": view.problem or _reason(view.run),
         "is_resumable": _is_resumable(view.run),
         "stages": {stage.name: _stage_row(view, stage) for stage in STAGES},
         "measurements": [asdict(measurement) for measurement in view.measurements],

@@ -15,8 +15,10 @@ from kd.run.events import ProcessSampled
 from kd.run.stages import STAGES
 from ledger.record import Record, UnknownEvent
 
-__all__ = ["RunView", "evolve_view", "view_runs"]
+__all__ = ["IMPOSSIBLE", "RunView", "evolve_view", "view_runs"]
 
+IMPOSSIBLE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a fold raises at a record that no writer of ours puts where it stands, such as a step before training began."""
 _STAGES = {stage.name: stage for stage in STAGES}
 
 
@@ -37,6 +39,8 @@ class RunView:
     measurements: tuple[Measurement, ...] = ()
     gates: tuple[GateResult, ...] = ()
     peak_rss_bytes: int = 0
+    problem: str | None = None
+    """Why the run cannot be read on, in one sentence: a record does not follow from those before it. Later ones are only counted."""
 
     @property
     def seconds(self) -> float:
@@ -49,17 +53,23 @@ class RunView:
 def evolve_view(view: RunView, record: Record) -> RunView:
     """The view after `record`, which must be of the run's streams."""
     event = record.event
-    run, stages, num_unknown = view.run, view.stages, view.num_unknown
+    run, stages, num_unknown, problem = view.run, view.stages, view.num_unknown, view.problem
     measurements, gates, peak_rss_bytes = view.measurements, view.gates, view.peak_rss_bytes
     stage = _STAGES.get(record.stream.removeprefix(f"run/{view.id}").removeprefix("/"))
     if isinstance(event, UnknownEvent):
         num_unknown += 1
     elif isinstance(event, ProcessSampled):
         peak_rss_bytes = max(peak_rss_bytes, event.rss_bytes)
-    elif stage is None:
-        run = machine.evolve(run, event)  # type: ignore[arg-type]  # the run's stream holds its events alone
-    else:
-        stages = {**stages, stage.name: stage.decider.evolve(stages.get(stage.name, stage.decider.initial), event)}
+    elif problem is None:
+        try:
+            if stage is None:
+                run = machine.evolve(run, event)  # type: ignore[arg-type]  # the run's stream holds its events alone
+            else:
+                stages = {**stages, stage.name: stage.decider.evolve(stages.get(stage.name, stage.decider.initial), event)}
+        except IMPOSSIBLE:
+            problem = (
+                f"{record.name} does not follow from what the run recorded before it, so nothing after it is known: see kd audit {view.id}."
+            )
         if isinstance(event, MeasurementRecorded):
             measurements = (*measurements, event.measurement)
         elif isinstance(event, GateEvaluated):
@@ -76,6 +86,7 @@ def evolve_view(view: RunView, record: Record) -> RunView:
         measurements=measurements,
         gates=gates,
         peak_rss_bytes=peak_rss_bytes,
+        problem=problem,
     )
 
 

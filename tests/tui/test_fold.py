@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd.views.run_summary import summarise
+from kd.run.events import RunStarted
+from kd.views.run_summary import run_state_word, summarise
 from kd.views.run_view import view_runs
 from ledger.record import Cursor
 from ledger.segments import FileStore
 from ledger.testing import FixedClock
 from tests.tui.ledgers import ALPHA, add_steps, make_ledger
-from tests.views.examples import START_MS
+from tests.views.examples import START_MS, step
 from tui.feed.fold import RUN_VIEWS, AllRuns, OpenRun, Summary
 from tui.feed.follow import Follower
 from tui.feed.frame import Frame
@@ -132,3 +134,26 @@ def test_runs_read_as_the_command_line_reads_them(store: FileStore) -> None:
             runs.extend(records[start : start + chunk])
         for run, plain in view_runs(records).items():
             assert summarise(runs.summary().runs[run], is_owned=False) == summarise(plain, is_owned=False)
+
+
+def test_a_run_whose_records_cannot_be_is_broken_and_no_other(tmp_path: Path) -> None:
+    """A step before training began breaks its run alone, says so wherever it is looked at, and the later records are counted."""
+    with make_ledger(tmp_path / "ledger") as store:
+        sound = _straight(store, store.end().position)["runs"]
+        for event in (step(1, 0)[1], step(2, 0)[1], RunStarted()):
+            store.append("run/odd" if isinstance(event, RunStarted) else "run/odd/training", [event])
+        add_steps(store, "odd", 3, 9)
+        follower = _follower(store, [])
+        follower.open_run("odd")
+        while follower.turn():
+            pass
+        frame = follower.frame()
+        odd = frame.runs["odd"]
+        assert {name: view for name, view in frame.runs.items() if name != "odd"} == sound
+        assert run_state_word(odd, is_owned=True) == "broken"
+        assert summarise(odd, is_owned=True)["reason"] == odd.problem
+        assert (odd.num_records, odd.last_position) == (10, store.end().position - 1)
+        assert frame.curves is not None
+        assert len(frame.curves.steps or ()) == 9
+        assert odd == view_runs(store.scan())["odd"]
+        follower.close()

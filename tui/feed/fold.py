@@ -6,6 +6,7 @@ Live and held views go through these functions alone, so that a position reads t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import evolve as replace
@@ -19,7 +20,7 @@ from kd.views.eval_table import apply_to_eval_table, initial_eval_table
 from kd.views.gate_table import apply_to_gate_table, initial_gate_table
 from kd.views.loss_curve import apply_steps_to_curves, apply_to_curves, initial_curves
 from kd.views.run_progress import apply_steps_to_progress, apply_to_progress, initial_progress
-from kd.views.run_view import RunView, evolve_view
+from kd.views.run_view import IMPOSSIBLE, RunView, evolve_view
 from kd.views.timeline import apply_steps_to_timeline, apply_to_timeline, initial_timeline
 from ledger.events import LEDGER_STREAM, OWNER_STREAMS, OwnerClaimed, OwnerReleased, TreeHeadSigned
 from ledger.record import Cursor, Record
@@ -168,7 +169,8 @@ class OpenRun:
             elif is_of_run(record.stream, run):
                 steps = self._take_steps(steps)
                 for name, apply in appliers:
-                    views[name] = apply(views[name], record)
+                    with suppress(*IMPOSSIBLE):  # the view of the run says so
+                        views[name] = apply(views[name], record)
         self._take_steps(steps)
         self.position = position
 

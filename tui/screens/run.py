@@ -201,6 +201,8 @@ def _alert_line(frame: Frame, glyphs: Glyphs) -> Pieces:
     view, state = frame.run_view, frame.alerts
     if view is None or state is None:
         return ()
+    if view.problem is not None:
+        return ((f"{glyphs.failed} broken ", "bold bad"), (str(safe_text(view.problem)), "text"))
     present = live_alerts(state, now_ms=frame.now_ms, is_owned=view.id in frame.owned)
     newest = (*state.alerts.part(-50), *present)
     total = len(state.alerts) + len(present)

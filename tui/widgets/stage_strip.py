@@ -29,6 +29,7 @@ _RUN_LOOKS = {
     "rejected": ("failed", "bad"),
     "succeeded": ("done", "good"),
     "interrupted": ("interrupted", "warn"),
+    "broken": ("failed", "bad"),
 }
 
 
