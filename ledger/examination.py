@@ -105,6 +105,10 @@ class Examination:
         self.position += len(lines)
         return lines
 
+    def go_to(self, chain: bytes, position: int) -> None:
+        """Go on behind lines that are not there; from here on no stream's version is known."""
+        self.chain, self.position, self._versions, self._batch = chain, position, None, None
+
     def end_of_segment(self, segment: int, offset: int) -> None:
         """A batch may not go on in the next segment."""
         if self._batch is not None:

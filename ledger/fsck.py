@@ -27,14 +27,15 @@ from ledger.clock import SystemClock
 from ledger.codec import Codec
 from ledger.collection import Needs
 from ledger.disk import Disk
-from ledger.errors import BlobDamagedError, BlobMissingError, CorruptError, IntegrityError, TamperedError, WriteError
+from ledger.errors import BlobDamagedError, BlobMissingError, CorruptError, IntegrityError, WriteError
 from ledger.examination import Examination
 from ledger.findings import Depth, Finding, FsckReport, finding, worst_first
 from ledger.head_examination import HeadExamination, Trust
 from ledger.index_check import index_findings
+from ledger.inventory import find_identity, find_segments
 from ledger.layout import Identity, Layout, segment_name
 from ledger.mark_repair import repair_mark
-from ledger.opening import check_identity, open_ledger
+from ledger.opening import open_ledger
 from ledger.places import opened_segment, start_of
 from ledger.projection import Projection
 from ledger.record import BlobRef, Cursor
@@ -69,17 +70,20 @@ def check_ledger(
     """
     started = time.perf_counter()
     layout = Layout(Path(path))
-    identity = layout.read_identity()
-    if repair:
+    identity, mismatch = find_identity(layout)
+    if repair and not mismatch:
         _repair(layout, identity, accept_loss)
-    heads = HeadExamination(layout, identity, Trust() if trust is None else trust, with_lines=depth != "quick")
-    check = _Check(layout, identity, depth, None if registry is None else Codec(registry), heads)
+    _, gaps = find_segments(layout)
+    heads = HeadExamination(layout, identity, Trust() if trust is None else trust, with_lines=depth != "quick" and not gaps)
+    segments, _ = find_segments(layout)  # behind the heads: a writer may be at work, and all that is signed must be seen
+    check = _Check(layout, identity, depth, None if registry is None else Codec(registry), heads, segments)
+    check.findings += [*mismatch, *gaps]
     check.run()
     if repair and heads.head is not None and any(each.code == "tile_mismatch" for each in heads.findings):
         with contextlib.suppress(IntegrityError, WriteError), open_ledger(layout.root, registry=Registry(())) as store:
             store.rebuild_tiles(heads.head)
             return check_ledger(path, depth, registry=registry, projections=projections, trust=trust)
-    found = [*check.findings, *check.examination.findings, *heads.findings]
+    found = [*check.findings, *check.examination.findings, *([] if gaps or not identity.origin else heads.findings)]
     if depth != "quick" and not any(each.severity == "error" for each in found):
         stored = projections if depth == "deep" else ()
         found += index_findings(layout, identity.origin, Registry(()) if registry is None else registry, stored)
@@ -116,9 +120,11 @@ def _repair(layout: Layout, identity: Identity, accept_loss: int | None) -> None
 class _Check:
     """One examination from its first to its last file."""
 
-    def __init__(self, layout: Layout, identity: Identity, depth: Depth, codec: Codec | None, heads: HeadExamination) -> None:
+    def __init__(
+        self, layout: Layout, identity: Identity, depth: Depth, codec: Codec | None, heads: HeadExamination, segments: list[int]
+    ) -> None:
         self.findings: list[Finding] = []
-        self.segments: list[int] = []
+        self.segments = segments
         self._layout = layout
         self._identity = identity
         self._depth = depth
@@ -132,35 +138,24 @@ class _Check:
         """Of the segment before."""
 
     def run(self) -> None:
-        try:
-            self.segments = self._layout.segment_numbers()
-            check_identity(self._layout, self._identity)
-        except TamperedError as error:
-            code = "segment_missing" if "missing" in error.reason else "genesis_mismatch"
-            self._add(code, f"{_capital(error.reason)}.")
-        except CorruptError:
-            pass  # reported with the lines
         if self._layout.lock.exists() and self._layout.lock.stat().st_size:
             self._add("poisoned", f"A sync failed ({self._layout.lock.read_text(errors='replace').strip()}); nothing is appended.")
         elif not self._layout.lock.exists():
             self._add("lock_missing", "The file lock, which keeps writers apart, is missing; nothing is appended.")
-        if self._depth == "quick":
-            self._start_at_last()
         for segment in self.segments[-1:] if self._depth == "quick" else self.segments:
+            if segment > 0 and (self._depth == "quick" or segment - 1 not in self.segments):
+                self._go_to(segment)
             self._segment(segment)
         self._heads.finish(self.examination.position)
         if self._depth != "quick":
             self._named_blobs()
         self._notes()
 
-    def _start_at_last(self) -> None:
-        """Believe what the last segment says of those before it."""
-        if self.segments and self.segments[-1] > 0:
-            try:
-                place = start_of(self._layout, self._identity.origin, self.segments[-1])
-            except CorruptError:
-                return  # its first line is reported as damaged
-            self.examination = Examination(place.chain, place.position, blobs=self._blobs, codec=self._codec, is_deep=False)
+    def _go_to(self, segment: int) -> None:
+        """Believe what `segment` says of those before it."""
+        with contextlib.suppress(CorruptError):  # its first line is reported as damaged
+            place = start_of(self._layout, self._identity.origin, segment)
+            self.examination.go_to(place.chain, place.position)
 
     def _segment(self, segment: int) -> None:
         data = self._layout.segment(segment).read_bytes()
@@ -283,7 +278,7 @@ class _Check:
             self._add("spilled_payload", f"{examination.num_spilled} payloads lie in blobs.")
         if self._layout.quarantine.exists() and (num_files := sum(1 for _ in self._layout.quarantine.iterdir())):
             self._add("quarantine_present", f"{num_files} repairs left bytes in quarantine.")
-        if self._depth != "quick":
+        if self._depth != "quick" and not any(each.code == "segment_missing" for each in self.findings):
             named = {ref.sha256 for ref in examination.named}
             num_unnamed = sum(path.name not in named for path in self._layout.blobs.glob("sha256/*/*"))
             if num_unnamed:
@@ -297,7 +292,3 @@ class _Check:
 def _digest(data: bytes) -> tuple[int, str]:
     """Length and SHA-256."""
     return len(data), hashlib.sha256(data).hexdigest()
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

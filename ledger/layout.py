@@ -114,11 +114,14 @@ class Layout:
         found = cast(dict[str, Any], value) if isinstance(value, dict) else {}
         if not {"format", "origin", "created_ms", "vkey"} <= found.keys():
             raise TamperedError(f"{self.identity} lacks format, origin, created_ms or vkey")
+        origin, created_ms, vkey = found["origin"], found["created_ms"], found["vkey"]
+        if not (isinstance(origin, str) and isinstance(created_ms, int) and isinstance(vkey, str | None)):
+            raise TamperedError(f"{self.identity} has an origin, created_ms or vkey of another type than was written")
         if found["format"] != FORMAT:
             raise FormatVersionError(
                 f"{self.root} is a ledger of format {found['format']}, expected {FORMAT}: open it with a later version of this program."
             )
-        return Identity(origin=found["origin"], created_ms=found["created_ms"], vkey=found.get("vkey"))
+        return Identity(origin=origin, created_ms=created_ms, vkey=vkey)
 
     def read_note(self) -> str | None:
         """The latest signed note, as it stands there; None if there is none."""
@@ -142,9 +145,9 @@ class Layout:
 
     def segment_numbers(self) -> list[int]:
         """Numbers of all segments, ascending; TamperedError if one is missing."""
-        found = self._listed_segments()
+        found = self.listed_segments()
         if found and found[-1] >= len(found):
-            found = self._listed_segments()  # a segment and its successor may have come while the folder was listed
+            found = self.listed_segments()  # a segment and its successor may have come while the folder was listed
         for expected, number in enumerate(found):
             if number != expected:
                 raise TamperedError(f"segment {segment_name(expected)} is missing")
@@ -152,7 +155,8 @@ class Layout:
             raise TamperedError(f"segment {segment_name(0)} is missing")
         return found
 
-    def _listed_segments(self) -> list[int]:
+    def listed_segments(self) -> list[int]:
+        """Numbers of the segments that are there, ascending."""
         return sorted(int(match[1]) for path in self.segments.glob("*.jsonl") if (match := _SEGMENT.fullmatch(path.name)))
 
     def place_file(self, target: Path, data: bytes) -> None:

@@ -26,7 +26,7 @@ from ledger.segments import FileStore
 from ledger.settings import LedgerSettings
 from ledger.tree_head import Signer
 
-__all__ = ["check_identity", "create_ledger", "open_ledger"]
+__all__ = ["check_identity", "create_ledger", "open_ledger", "recorded_identity"]
 
 _ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 
@@ -151,6 +151,12 @@ def _create(layout: Layout, origin: str, vkey: str | None, clock: Clock, filesys
 
 def check_identity(layout: Layout, identity: Identity) -> None:
     """TamperedError unless `LEDGER.json` says what record 0 says."""
+    if recorded_identity(layout) != identity:
+        raise TamperedError(f"{layout.identity} says another origin, time or key than the first record")
+
+
+def recorded_identity(layout: Layout) -> Identity:
+    """What record 0 says; TamperedError or CorruptError if it cannot be read."""
     try:
         with layout.segment(0).open("rb") as stream:
             line = stream.readline()
@@ -161,5 +167,4 @@ def check_identity(layout: Layout, identity: Identity) -> None:
         created = msgspec.json.decode(envelope.e, type=LedgerCreated)
     except (msgspec.DecodeError, ValueError) as error:
         raise CorruptError(segment_name(0), 0, f"its first line cannot be read ({error})", 0) from error
-    if (created.origin, envelope.t, created.vkey) != (identity.origin, identity.created_ms, identity.vkey):
-        raise TamperedError(f"{layout.identity} says another origin, time or key than the first record")
+    return Identity(origin=created.origin, created_ms=envelope.t, vkey=created.vkey)

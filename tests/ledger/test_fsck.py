@@ -15,6 +15,7 @@ from ledger.findings import FsckReport
 from ledger.fsck import check_ledger
 from ledger.opening import open_ledger
 from ledger.record import Cursor
+from ledger.settings import LedgerSettings
 from tests.ledger.examples import ORIGIN, REGISTRY, Filed, Saved, Stepped, fill, new_ledger, tree_digest
 
 
@@ -165,6 +166,38 @@ def test_a_loss_must_be_accepted_by_its_number(ledger: Path) -> None:
         assert isinstance(event, LedgerRepaired)
         assert (event.reason, event.num_lost_records) == ("operator", 7)
         assert store.append("run/0", [Saved(name="x")]).is_durable
+
+
+def test_behind_a_missing_segment_the_examination_goes_on(tmp_path: Path) -> None:
+    """Every stretch of missing segments is one finding, and damage in the segments that are there is found all the same."""
+    with new_ledger(tmp_path, LedgerSettings(segment_max_bytes=2_000)) as store:
+        fill(store, 40)
+    segments = sorted((store.path / "seg").iterdir())
+    for missing in (segments[0], segments[2], segments[3]):
+        missing.unlink()
+    segments[5].chmod(0o644)
+    segments[5].write_bytes(segments[5].read_bytes().replace(b'"loss_nats":0', b'"loss_nats":1', 1))
+    report = check_ledger(store.path, "deep", registry=REGISTRY)
+    errors = [(each.code, each.segment) for each in report.findings if each.severity == "error"]
+    assert errors == [
+        ("segment_missing", "00000000.jsonl"),
+        ("segment_missing", "00000002.jsonl"),
+        ("segment_digest", "00000005.jsonl"),
+        ("chain_broken", "00000005.jsonl"),
+    ]
+    assert "00000002.jsonl to 00000003.jsonl are missing" in report.findings[1].message
+    assert report.num_segments == len(segments) - 3
+
+
+@pytest.mark.parametrize("damaged", [b"{", b'{"format":1}', b'{"format":1,"origin":5,"created_ms":1,"vkey":null}', None])
+def test_a_damaged_ledger_json_is_a_finding(ledger: Path, damaged: bytes | None) -> None:
+    """The rest is examined by what the first record says."""
+    file = ledger / "LEDGER.json"
+    file.write_bytes(file.read_bytes().replace(b"tests", b"tasks") if damaged is None else damaged)
+    report = check_ledger(ledger, "deep", registry=REGISTRY, repair=True)
+    assert (_codes(report), report.size, report.exit) == (["genesis_mismatch"], 38, 5)
+    _segment(ledger).unlink()
+    assert "segment_missing" in _codes(check_ledger(ledger))
 
 
 def test_a_folder_without_a_ledger_is_refused(tmp_path: Path) -> None:
