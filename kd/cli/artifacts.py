@@ -82,7 +82,7 @@ def collect_garbage(
     json: JsonFlag = False,
 ) -> int:
     """Remove blobs that no record needs: what dead processes left, and what was released. The removal is a record."""
-    collected = collect_blobs(api.open(ledger, write=True).store, dry_run=dry_run, grace_hours=grace_hours)
+    collected = collect_blobs(api.open(ledger, write=not dry_run).store, dry_run=dry_run, grace_hours=grace_hours)
     if json:
         print_document(asdict(collected))
     else:

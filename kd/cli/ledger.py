@@ -127,7 +127,7 @@ def export(
     json: JsonFlag = False,
 ) -> int:
     """Write everything that is signed as a folder that any client of transparency logs can check."""
-    opened = api.open(ledger, write=True)
+    opened = api.open(ledger, write=False).with_head_over(1)
     found = export_tiles(opened.store, out)
     if json:
         print_document({"folder": str(out), "format": format_, "origin": found.origin, "size": found.size, "root": to_base64(found.root)})

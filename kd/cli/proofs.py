@@ -38,8 +38,9 @@ def prove(
     json: JsonFlag = False,
 ) -> int:
     """Write a proof that a record is in the ledger: the record at a position, the one that hands over an artifact, or a run's last."""
-    opened = api.open(ledger, write=True)
-    position = _position(opened, subject)
+    found = api.open(ledger, write=False)
+    position = _position(found, subject)
+    opened = found.with_head_over(position + 1)
     text = prove_record(opened.store, position)
     output.write_text(text, encoding="utf-8")
     keys = [key.vkey for key in opened.store.signed_history().ring.keys if key.valid_through_size is None]

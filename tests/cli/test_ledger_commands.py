@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.command_line import kd_environment, kd_json, run_kd
+from tests.command_line import kd_command, kd_environment, kd_json, run_kd
 
 
 @pytest.fixture
@@ -124,3 +126,27 @@ def test_garbage_collection_takes_only_what_no_record_needs(copied_ledger: Path)
     assert kd_json("artifacts", "gc", "--grace-hours", "0", ledger=copied_ledger)["num_blobs"] == 1
     assert not stray.exists()
     assert run_kd("audit", "latest", ledger=copied_ledger).returncode == 0
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root writes anywhere, and setpriv is not here to stop it"
+)
+def test_what_only_reads_works_in_a_folder_that_cannot_be_written_to(copied_ledger: Path, tmp_path: Path) -> None:
+    """Proofs and exports under the head that is there, and the dry run of a collection, need no right to write."""
+    places = [copied_ledger, *(path for path in copied_ledger.rglob("*") if path.is_dir() or "blobs" not in path.parts)]
+    for path in places:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    bound = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    try:
+        for arguments in (
+            ("prove", "latest", "-o", str(tmp_path / "proof")),
+            ("ledger", "export", str(tmp_path / "out")),
+            ("artifacts", "gc", "--dry-run", "--grace-hours", "0"),
+        ):
+            command = [*bound, *kd_command(*arguments, ledger=copied_ledger)]
+            finished = subprocess.run(command, capture_output=True, text=True, check=False, env=kd_environment())
+            assert finished.returncode == 0, finished.stderr
+    finally:
+        for path in places:
+            path.chmod(0o755)
+    assert run_kd("verify", str(tmp_path / "proof")).returncode == 0
