@@ -68,6 +68,21 @@ async def test_enter_shows_a_figure_in_full(ledger: Path) -> None:
         await wait_for(pilot, lambda: "Teachers run on this machine" in text_of(app))
 
 
+async def test_enter_shows_the_newest_point_of_a_chart_in_full(ledger: Path) -> None:
+    """Unrounded, with its unit, its step and its record, which o opens; Enter takes it away."""
+    app = make_app(ledger, run_id=ALPHA, first_screen=2)
+    async with app.run_test(size=(160, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled and len(shown(app)) > 1)
+        chart = shown(app)[0]
+        chart.focus()
+        last = chart.state.lines[0].series.last
+        assert last is not None
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: f"{last.value!r} nats at step {last.x:.0f} @{last.position}" in text_of(app))
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: f"{last.value!r} nats" not in text_of(app))
+
+
 async def test_a_chart_can_have_the_whole_screen(ledger: Path) -> None:
     """z gives the focused chart all the room, and z or Escape gives it back."""
     app = make_app(ledger, run_id=BETA, first_screen=2)

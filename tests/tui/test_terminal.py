@@ -109,15 +109,6 @@ def test_it_ends_at_a_signal_though_the_terminal_takes_no_output(viewer: _Viewer
     assert termios.tcgetattr(viewer.terminal) == viewer.settings
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_end_leaves_the_terminal_as_it_was(viewer: _Viewer, number: signal.Signals) -> None:
-    """Settings and screen are those of before, and it ends in order."""
-    viewer.process.send_signal(number)
-    viewer.wait_for(b"\x1b[?1049l")
-    assert viewer.process.wait(_PATIENCE_SECONDS) == 0
-    assert termios.tcgetattr(viewer.terminal) == viewer.settings
-
-
 def test_it_can_be_suspended_and_comes_back(viewer: _Viewer) -> None:
     """While it stands still the terminal is the shell's; afterwards all is drawn anew and keys are read."""
     viewer.process.send_signal(signal.SIGTSTP)

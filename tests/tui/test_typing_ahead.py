@@ -10,13 +10,17 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from tests.tui.ledgers import ALPHA, GAMMA, make_ledger
+from tests.tui.judged_ledger import FIRST, write_judged_ledger
+from tests.tui.ledgers import ALPHA, BETA, GAMMA, make_ledger
 from tests.tui.pilots import make_app, text_of, wait_for
 from tui.screens.command_line import CommandLine
 from tui.screens.control import LaunchDialog, RequestDialog
 from tui.screens.help import HelpScreen
 from tui.screens.ledger import LedgerScreen
+from tui.screens.run import RunScreen
 from tui.widgets.filter_line import FilterLine
+from tui.widgets.metric_table import MetricTable
+from tui.widgets.row_list import RowList
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def ledger(tmp_path: Path) -> Path:
 def burst(pilot: Pilot[int], text: str) -> None:
     """Type all of `text` before any of it is looked at; a new line is Enter."""
     for character in text:
-        key = "enter" if character == "\n" else _character_to_key(character)
+        key = {"\n": "enter", "\x1b": "escape"}.get(character) or _character_to_key(character)
         pilot.app.post_message(events.Key(key, character))
 
 
@@ -71,6 +75,46 @@ async def test_a_launch_can_be_confirmed_at_once(ledger: Path) -> None:
         burst(pilot, "R\n")
         await wait_for(pilot, lambda: isinstance(app.screen, LaunchDialog))
         await wait_for(pilot, lambda: app.screen.query_one("#do", Button).disabled and GAMMA in text_of(app))
+
+
+async def test_keys_behind_enter_reach_the_screen_that_it_opened(ledger: Path) -> None:
+    """The run is opened, and the rest moves in its figures and opens one."""
+    app = make_app(ledger)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        burst(pilot, "j\njj\n")
+        await wait_for(pilot, lambda: isinstance(app.screen, RunScreen) and app.feed.frame.run == BETA)
+        await wait_for(
+            pilot, lambda: (app.screen.query_one(MetricTable).state.chosen, app.screen.query_one(MetricTable).state.is_open) == (2, True)
+        )
+
+
+async def test_keys_behind_a_command_reach_the_screen_that_it_opened(ledger: Path) -> None:
+    """The command is done before the next key is looked at."""
+    app = make_app(ledger)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        burst(pilot, ":run alpha\njjj")
+        await wait_for(pilot, lambda: isinstance(app.screen, RunScreen) and app.feed.frame.run == ALPHA)
+        await wait_for(pilot, lambda: app.screen.query_one(MetricTable).state.chosen == 3)
+
+
+async def test_keys_behind_enter_and_escape_reach_the_pane_that_has_the_focus_then(tmp_path: Path) -> None:
+    """Enter goes into the text, where j scrolls; in the ledger Escape goes back to the list, where j moves."""
+    write_judged_ledger(tmp_path / "ledger")
+    app = make_app(tmp_path / "ledger", run_id=FIRST, first_screen=5)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled and app.screen.query_one("#samples", RowList).chosen == 0)
+        burst(pilot, "\njj")
+        await wait_for(pilot, lambda: app.screen.query_one("#text").has_focus)
+        assert app.screen.query_one("#samples", RowList).chosen == 0
+        await pilot.press("4", "g")
+        await wait_for(pilot, lambda: isinstance(app.screen, LedgerScreen))
+        screen = app.screen
+        assert isinstance(screen, LedgerScreen)
+        await wait_for(pilot, lambda: screen.chosen_position == 0)
+        burst(pilot, "\n\x1bjj")
+        await wait_for(pilot, lambda: screen.chosen_position == 2 and not screen.has_class("-one-record"))
 
 
 async def test_a_filter_is_typed_in_one_burst(ledger: Path) -> None:

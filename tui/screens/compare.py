@@ -73,6 +73,7 @@ class CompareScreen(KdScreen):
 
     number = 8
     title_word = "compare"
+    AUTO_FOCUS = "#runs VirtualLines"
     needs_run = False
     footer = ("open", "next_pane", "metric", "axis", "log_axis", "all_keys", "measurements", "remove_run", "live", "help", "leave")
     DEFAULT_CSS: ClassVar[str] = """
@@ -95,10 +96,6 @@ class CompareScreen(KdScreen):
         yield Chart(id="curves")
         yield FactLines(id="title", classes="-title")
         yield RowList(id="table")
-
-    def on_mount(self) -> None:
-        self.query_one("#runs", RowList).focus()
-        super().on_mount()
 
     def on_unmount(self) -> None:
         self.details.stop()

@@ -38,6 +38,7 @@ class DataScreen(KdScreen):
 
     number = 5
     title_word = "data"
+    AUTO_FOCUS = "#samples VirtualLines"
     footer = ("open", "next_pane", "next_item", "filter", "blob", "origin", "copy_link", "live", "help", "leave")
     DEFAULT_CSS: ClassVar[str] = """
     DataScreen #body { height: 1fr; }
@@ -68,10 +69,6 @@ class DataScreen(KdScreen):
             yield RowList(id="samples")
             yield Transcript(id="text")
         yield FactLines(id="counts")
-
-    def on_mount(self) -> None:
-        self.query_one("#samples", RowList).focus()
-        super().on_mount()
 
     def on_unmount(self) -> None:
         self.details.stop()

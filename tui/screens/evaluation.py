@@ -55,6 +55,7 @@ class EvaluationScreen(KdScreen):
 
     number = 6
     title_word = "evaluation"
+    AUTO_FOCUS = "#metrics VirtualLines"
     footer = ("open", "next_pane", "next_item", "next_match", "call_diff", "baseline", "filter", "origin", "copy_link", "live", "help")
     DEFAULT_CSS: ClassVar[str] = """
     EvaluationScreen #metrics { height: 2fr; min-height: 5; }
@@ -97,10 +98,6 @@ class EvaluationScreen(KdScreen):
                 yield Transcript(id="prompt")
             yield Transcript(id="other", classes="answer")
             yield Transcript(id="this", classes="answer")
-
-    def on_mount(self) -> None:
-        self.query_one("#metrics", MetricRows).focus()
-        super().on_mount()
 
     def on_unmount(self) -> None:
         self.details.stop()

@@ -48,6 +48,7 @@ class LedgerScreen(KdScreen):
 
     number = 4
     title_word = "ledger"
+    AUTO_FOCUS = "#lines"
     needs_run = False
     footer = ("open", "filter", "origin", "previous_item", "next_item", "prove", "play", "live", "follow", "copy_link", "help", "leave")
     DEFAULT_CSS: ClassVar[str] = """
@@ -78,7 +79,6 @@ class LedgerScreen(KdScreen):
     def on_mount(self) -> None:
         lines = self.query_one("#lines", VirtualLines)
         lines.is_following = True
-        lines.focus()
         super().on_mount()
 
     def on_resize(self, event: events.Resize) -> None:

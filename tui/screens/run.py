@@ -41,6 +41,7 @@ class RunScreen(ScrubbingScreen):
 
     number = 2
     title_word = "run"
+    AUTO_FOCUS = "#figures"
     footer = (
         "pause", "cancel", "resume", "open", "next_pane", "zoom", "log_axis", "half_life", "axis", "zoom_in", "live", "timeline_screen",
         "help", "leave",
@@ -73,7 +74,6 @@ class RunScreen(ScrubbingScreen):
         self._charts = tuple(self.query(Chart))
         for chart in self._charts:
             chart.display = False
-        self.query_one(MetricTable).focus()
         super().on_mount()
 
     def on_unmount(self) -> None:

@@ -57,6 +57,7 @@ class TimelineScreen(ScrubbingScreen):
 
     number = 3
     title_word = "timeline"
+    AUTO_FOCUS = "ScrubBar"
     footer = (
         "previous_record", "next_record", "previous_marker", "next_marker", "play", "faster", "slower", "axis", "pin", "origin", "live",
         "help",
@@ -80,10 +81,6 @@ class TimelineScreen(ScrubbingScreen):
         yield FactLines(id="legend")
         yield FactLines(id="moment")
         yield StateDiff()
-
-    def on_mount(self) -> None:
-        self.query_one(ScrubBar).focus()
-        super().on_mount()
 
     def on_unmount(self) -> None:
         self.details.stop()

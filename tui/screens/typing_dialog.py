@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, TypeVar, cast
 
 from textual import events
 
@@ -11,6 +12,14 @@ from tui.screens.dialog import Dialog
 __all__ = ["TypingDialog"]
 
 Answer = TypeVar("Answer")
+_LEAVING = frozenset({"enter", "escape", "tab"})
+"""Keys behind these are for whatever has the focus then."""
+
+
+class _TakesKeys(Protocol):
+    """The application, as far as it is known here."""
+
+    def type_again(self, keys: Sequence[events.Key]) -> None: ...
 
 
 class TypingDialog(Dialog[Answer]):
@@ -40,5 +49,8 @@ class TypingDialog(Dialog[Answer]):
         field = self.query(self.FIRST).first()
         self.set_focus(field)
         early, self._early = self._early or [], None
-        for event in early:
+        num_own = next((number for number, event in enumerate(early, 1) if event.key in _LEAVING), len(early))
+        for event in early[:num_own]:
             field.post_message(event)
+        if num_own < len(early):
+            cast("_TakesKeys", self.app).type_again(early[num_own:])

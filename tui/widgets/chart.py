@@ -18,7 +18,8 @@ from textual.widget import Widget
 from kd.views.loss_curve import MetricCurves
 from kd.views.series import HALF_LIFE
 from tui.themes import glyphs_of, palette_of
-from tui.widgets.chart_state import Axis, ChartState, plot_of
+from tui.widgets.chart_state import Axis, ChartState, detail_of, plot_of
+from tui.widgets.painting import paint, wrapped
 from tui.widgets.plot import draw_plot
 
 __all__ = ["Chart"]
@@ -28,6 +29,8 @@ _HALF_LIVES = (HALF_LIFE, 200.0, 1000.0, 0.0, 10.0)
 """In the order in which the key goes round; 0 draws no smoothed line."""
 _REDRAW_SECONDS = 0.5
 _ZOOM = 2.0
+_LEAST_ROWS = 4
+"""Of the picture, however many points are shown below it."""
 
 
 class Chart(Widget, can_focus=True):
@@ -78,11 +81,11 @@ class Chart(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         if not self._strips:
-            width, height = self.size
-            self._strips = draw_plot(
-                plot_of(self.state, width, is_focused=self.has_focus), width, height, palette_of(self.app), glyphs_of(self.app)
-            )
+            self._strips = self._drawn()
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
+
+    def do_open(self) -> None:
+        self.state = replace(self.state, is_open=not self.state.is_open)
 
     def do_log_axis(self) -> None:
         self.state = replace(self.state, is_log=not self.state.is_log)
@@ -136,6 +139,15 @@ class Chart(Widget, can_focus=True):
         last = self.state.lines[0].series.last if self.state.lines else None
         return None if last is None else last.position
 
+    def _drawn(self) -> list[Strip]:
+        """The picture, and below it the newest points in full if they were asked for."""
+        (width, height), palette, glyphs = self.size, palette_of(self.app), glyphs_of(self.app)
+        detail = [line for pieces in detail_of(self.state) for line in wrapped(pieces, width)] if self.state.is_open else []
+        del detail[max(height - _LEAST_ROWS, 0) :]
+        plot = plot_of(self.state, width, is_focused=self.has_focus)
+        strips = draw_plot(plot, width, height - len(detail), palette, glyphs)
+        return [*strips, *(paint(pieces, width=width, palette=palette) for pieces in detail)]
+
     def _take_next(self) -> None:
         self._rest = None
         if self._next is not None:
@@ -167,7 +179,8 @@ def _as_chosen(state: ChartState, now: ChartState) -> ChartState:
     """`state` with what was chosen by keys in `now`, and with the single points that were read for it."""
     fine = {line.series.name: line.fine for line in now.lines}
     lines = tuple(replace(line, fine=fine.get(line.series.name)) for line in state.lines) if any(fine.values()) else state.lines
-    return replace(state, axis=now.axis, half_life=now.half_life, is_log=now.is_log, window=now.window, lines=lines)
+    chosen = {name: getattr(now, name) for name in ("axis", "half_life", "is_log", "is_open", "window")}
+    return replace(state, **chosen, lines=lines)
 
 
 def _data(state: ChartState) -> tuple[object, ...]:

@@ -10,11 +10,12 @@ from attrs import frozen
 
 from kd.views.pyramid import Bucket
 from kd.views.series import HALF_LIFE, Series
-from tui.widgets.figures import num_bytes, short, span
+from tui.widgets.figures import exact, num_bytes, short, span
+from tui.widgets.painting import Pieces
 from tui.widgets.plot import Plot, Trace, num_columns
 from tui.widgets.plot_scale import Column
 
-__all__ = ["Axis", "ChartState", "Line", "plot_of"]
+__all__ = ["Axis", "ChartState", "Line", "detail_of", "plot_of"]
 
 Axis = Literal["x", "num_tokens", "active_seconds", "time_ms"]
 
@@ -55,6 +56,8 @@ class ChartState:
     is_smooth: bool = True
     """A smoothed line tells something: not of what is smooth by itself."""
     is_log: bool = False
+    is_open: bool = False
+    """The newest points are shown in full below the picture."""
     range: tuple[float, float] | None = None
     """First and last x where the lines do not say: charts beside each other share it."""
     window: tuple[float, float] | None = None
@@ -100,6 +103,20 @@ def _seen(markers: Sequence[float], first: float, last: float, count: int) -> It
     """Of the markers that fall into one of `count` columns, the last one; they are drawn as one sign."""
     share = count / (last - first) if last > first else 0.0
     yield from {int((x - first) * share): x for x in markers if first <= x <= last}.values()
+
+
+def detail_of(state: ChartState) -> tuple[Pieces, ...]:
+    """The newest point of each line, unrounded, with its unit and its record; of a window whose points are known, the newest in it."""
+    found = []
+    for line in state.lines:
+        point = (line.series if line.fine is None else line.fine).last
+        if point is not None:
+            name = " ".join(part for part in (line.letter, line.name) if part) or state.title
+            is_time = state.x_unit == "time_ms"
+            place = f"after {span((point.x - line.series.first_x) / 1000)}" if is_time else f"at {state.x_unit} {point.x:,.0f}"
+            number = f"{exact(point.value)} {state.unit}".strip()
+            found.append(((f" {name} ", "muted"), (number, "bold text"), (f" {place} ", "muted"), (f"@{point.position:,}", "accent")))
+    return tuple(found)
 
 
 def _value(state: ChartState) -> str:
