@@ -60,9 +60,9 @@ class HeadExamination:
         self._trust = trust
         self._with_lines = with_lines
         self._history = SignedHistory(layout, identity.origin, identity.vkey)
-        self._note = layout.read_note()
-        if with_lines or not self._is_signed_by_first_key():
-            self._history.refresh()
+        self._note: str | None = None
+        self._latest: RecordedHead | None = None
+        self._read()
         self._claims = self._find_claims()
         self._stack = TileStack()
         self._tiles = TileFolder(layout.tiles)
@@ -101,8 +101,24 @@ class HeadExamination:
             except KeyFileError as error:
                 self._add("key_permissions", str(error))
 
-    def _is_signed_by_first_key(self) -> bool:
-        """Whether the note can be judged without a look for later keys."""
+    def _read(self) -> None:
+        """Read note and history of a ledger that may grow meanwhile.
+
+        The note stands in its place before the record that tells of it, so the latest of the records that were there before
+        the note was read tells of no later head. A key that came between the two is looked for behind it.
+        """
+        if not self._with_lines:
+            self._note = self._layout.read_note()
+            if self._is_signed():
+                return  # by the first key, so nothing has to be read
+        self._history.refresh()
+        self._latest = self._history.latest()
+        self._note = self._layout.read_note()
+        if not self._is_signed():
+            self._history.refresh()
+
+    def _is_signed(self) -> bool:
+        """Whether there is nothing to sign, or one of the keys that are known signed the note."""
         try:
             return self._note is None or bool(open_note(self._note, self._history.ring.vkeys))
         except ProofError:
@@ -124,7 +140,7 @@ class HeadExamination:
         return claims
 
     def _examine_note(self, size: int) -> None:
-        latest = self._history.latest()
+        latest = self._latest
         if self._note is None and latest is not None:
             self._add("head_rolled_back", f"tree_head is gone, although the record at {latest.position} tells of one.")
         elif self._note is None and self._history.ring.keys:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
 from ledger.findings import FsckReport
 from ledger.fsck import check_ledger
-from ledger.head_examination import Trust
+from ledger.head_examination import HeadExamination, Trust
 from ledger.key_files import KeyFolder
 from ledger.key_rotation import retire_key, rotate_key
+from ledger.layout import Layout
 from ledger.merkle import Frontier
 from ledger.segments import FileStore
 from ledger.tree_head import Signer, TreeHead, from_base64, parse_note, sign_note
@@ -152,6 +154,42 @@ def test_what_is_done_to_a_head_is_found(ledger: Path, deed: str) -> None:
         report = check_ledger(ledger, repair=repair)
         assert code in _codes(report)
         assert report.exit == 5
+
+
+@frozen
+class _AtWork(Layout):
+    """A ledger where something is done just before, and something just after its note is read."""
+
+    before: Callable[[], object]
+    after: Callable[[], object]
+
+    def read_note(self) -> str | None:
+        self.before()
+        note = super().read_note()
+        self.after()
+        return note
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_head_that_is_signed_meanwhile_is_no_finding(ledger: Path, moment: str) -> None:
+    """A ledger at work, which signs with old and new keys while its head is read, has nothing wrong."""
+    second = Signer.generate(ORIGIN)
+
+    def sign() -> None:
+        with open_signed(ledger) as store:
+            rotate_key(store, second)
+        with open_signed(ledger, signer=second) as store:
+            fill(store, 1)
+            store.sign_head()
+
+    deeds = {"before": lambda: None, "after": lambda: None, moment: sign}
+    identity = Layout(ledger).read_identity()
+    examination = HeadExamination(_AtWork(ledger, **deeds), identity, Trust(), with_lines=True)
+    with open_signed(ledger, write=False) as store:
+        lines = list(store.lines())
+    examination.take(lines)
+    examination.finish(len(lines))
+    assert examination.findings == []
 
 
 def test_a_head_kept_elsewhere_finds_an_older_copy(ledger: Path, tmp_path: Path) -> None:
