@@ -1,6 +1,7 @@
 """A person's keys: one private file for each in a folder of mode 0700, and beside them the public keys that are trusted.
 
-A key is in `<key id>.key`, mode 0600; `trust` holds one vkey a line. Nothing of it is ever in a ledger's folder.
+A key is in `<key id>.key`, mode 0600; `trust` holds one vkey a line, and `distrusted` likewise those that count no more,
+as somebody else has them. Nothing of it is ever in a ledger's folder.
 """
 
 from __future__ import annotations
@@ -54,34 +55,48 @@ class KeyFolder:
         return tuple(Signer.load(each) for each in sorted(files, key=lambda each: (os.lstat(each).st_mtime_ns, each.name)))
 
     def trusted(self) -> tuple[str, ...]:
-        """The vkeys that are trusted: those in `trust`, and those of the keys here."""
-        own = tuple(signer.vkey for signer in self.list())
-        if not self._trust.exists():
-            return own
-        lines = [line.strip() for line in read_private(self._trust).splitlines()]
-        listed = [line for line in lines if line and not line.startswith("#")]
-        for line in listed:
-            parse_vkey(line)
-        return tuple(dict.fromkeys([*listed, *own]))
+        """The vkeys that are trusted: those in `trust`, and those of the keys here, without those in `distrusted`."""
+        own = [signer.vkey for signer in self.list()]
+        distrusted = _listed(self._distrusted)
+        return tuple(vkey for vkey in dict.fromkeys([*_listed(self._trust), *own]) if vkey not in distrusted)
 
     def trust(self, vkey: str) -> None:
-        """Trust `vkey` from now on; KeyFileError if it is no public key."""
-        key = parse_vkey(vkey).vkey
+        """Trust `vkey` from now on; KeyFileError if it is no public key, or one that is distrusted."""
+        key = parse_vkey(vkey)
+        if key.vkey in _listed(self._distrusted):
+            raise KeyFileError(f"Key {key.key_id} is in {self._distrusted}, as somebody else has it: trust a later key of {key.origin}.")
+        self._add(self._trust, key.vkey)
+
+    def distrust(self, vkey: str) -> None:
+        """Trust `vkey` no more, whether it is here or not; KeyFileError if it is no public key."""
+        self._add(self._distrusted, parse_vkey(vkey).vkey)
+
+    def _add(self, path: Path, vkey: str) -> None:
         make_private_folder(self.path)
-        before = read_private(self._trust) if self._trust.exists() else ""
-        if key in before.splitlines():
+        before = read_private(path) if path.exists() else ""
+        if vkey in before.splitlines():
             return
-        partial = self.path / "trust.tmp"
+        partial = path.with_name(f"{path.name}.tmp")
         partial.unlink(missing_ok=True)
-        write_private(partial, f"{before}{key}\n")
-        partial.rename(self._trust)
+        write_private(partial, f"{before}{vkey}\n")
+        partial.rename(path)
 
     @property
     def _trust(self) -> Path:
         return self.path / "trust"
+
+    @property
+    def _distrusted(self) -> Path:
+        return self.path / "distrusted"
 
     def _file(self, key_id: str) -> Path:
         return self.path / f"{key_id}.key"
 
     def _check_folder(self) -> None:
         check_private(os.lstat(self.path), self.path, "directory")
+
+
+def _listed(path: Path) -> list[str]:
+    """The vkeys in the file at `path`; none if there is no file."""
+    lines = [line.strip() for line in read_private(path).splitlines()] if path.exists() else []
+    return [parse_vkey(line).vkey for line in lines if line and not line.startswith("#")]

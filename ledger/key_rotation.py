@@ -38,15 +38,18 @@ def rotate_key(store: FileStore, new_signer: Signer) -> str | None:
 def retire_key(store: FileStore, vkey: str, reason: Literal["rotated", "compromised"], valid_through_size: int | None = None) -> None:
     """Let nothing count that `vkey` signed over more than `valid_through_size` records; without it, what is signed now counts.
 
-    Then sign anew with the store's own key, if that may sign. Raises KeyFileError if the ledger does not know the key.
+    Then sign anew with the store's own key, if that may sign. Raises KeyFileError if the ledger does not know the key, or
+    has no other that may sign, and ValueError if there are not so many records.
     """
-    known = {key.vkey for key in store.signed_history().ring.keys}
-    if vkey not in known:
+    ring = store.signed_history().ring
+    if vkey not in ring.vkeys:
         raise KeyFileError(f"{vkey!r} is not a key of {store.origin}: see which keys it has.")
     head = store.tree_head()
     limit = (0 if head is None else head.size) if valid_through_size is None else valid_through_size
     if not 0 <= limit <= store.end().position:
         raise ValueError(f"A key cannot be valid through {limit} records: the ledger has {store.end().position}.")
+    if [key.vkey for key in ring.present] == [vkey]:
+        raise KeyFileError(f"No other key may sign for {store.origin}, expected one to go on with: rotate to it, then retire this one.")
     store.append(LEDGER_STREAM, [KeyRetired(vkey=vkey, reason=reason, valid_through_size=limit)])
     with contextlib.suppress(KeyFileError):  # the key that was taken away may be the store's own
         store.sign_head()

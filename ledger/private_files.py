@@ -55,9 +55,12 @@ def read_private(path: Path) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """A new private file at `path`, on the medium; KeyFileError if there is one."""
+    """A new private file at `path`, on the medium; KeyFileError if there is one, or if it cannot be written whole."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
         try:
             data = memoryview(text.encode("ascii"))
             while data:
@@ -66,8 +69,11 @@ def write_private(path: Path, text: str) -> None:
         finally:
             os.close(descriptor)
         sync_path(path.parent)
-    except OSError as error:
-        raise _unusable(path, error) from error
+    except BaseException as error:
+        path.unlink(missing_ok=True)  # the beginning of a key is none
+        if isinstance(error, OSError):
+            raise _unusable(path, error) from error
+        raise
 
 
 def _unusable(path: Path, error: OSError) -> KeyFileError:

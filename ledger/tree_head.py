@@ -41,6 +41,7 @@ _DASH = "\u2014 "
 _KEY_BYTES = 32
 _ID_BYTES = 4
 _MAX_SIZE = 2**53
+_MAX_DIGITS = 16
 
 
 @frozen(kw_only=True)
@@ -94,22 +95,22 @@ class Signer:
         return cls(origin=origin, key=SigningKey.generate())
 
     @classmethod
-    def parse(cls, text: str) -> Signer:
-        """The key in its private form; KeyFileError if `text` is none."""
+    def parse(cls, text: str, source: str = "The text") -> Signer:
+        """The key in its private form; KeyFileError, which names the `source`, if `text` is none."""
         origin, _, rest = text.strip().removeprefix(_PRIVATE).partition("+")
         key_id, _, encoded = rest.partition("+")
         data = _decode(encoded)
         if not text.startswith(_PRIVATE) or len(data) != 1 + _KEY_BYTES or data[:1] != _ED25519:
-            raise KeyFileError("The text is not a private key, expected one line PRIVATE+KEY+ORIGIN+ID+KEY: restore it from a backup.")
+            raise KeyFileError(f"{source} is not a private key, expected one line PRIVATE+KEY+ORIGIN+ID+KEY: restore it from a backup.")
         signer = cls(origin=origin, key=SigningKey(data[1:]))
         if signer.key_id != key_id:
-            raise KeyFileError(f"The private key says it is {key_id}, but it is {signer.key_id}: restore it from a backup.")
+            raise KeyFileError(f"{source} says that it is key {key_id}, but it is {signer.key_id}: restore it from a backup.")
         return signer
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Signer:
         """The key in the file at `path`; KeyFileError if it is not private or holds none."""
-        return cls.parse(read_private(Path(path)))
+        return cls.parse(read_private(Path(path)), str(path))
 
     @property
     def public(self) -> VerifierKey:
@@ -157,8 +158,8 @@ def parse_note(text: str) -> TreeHead:
     if len(lines) < 4 or lines[-1] or not all(lines[:-1]):
         raise ProofError("the note does not say origin, size and root in a line each")
     origin, size, root = lines[:3]
-    if not (size.isascii() and size.isdigit()) or str(int(size)) != size or int(size) > _MAX_SIZE:
-        raise ProofError(f"the note says the size {size!r}, which is no number")
+    if not (size.isascii() and size.isdigit()) or len(size) > _MAX_DIGITS or str(int(size)) != size or int(size) > _MAX_SIZE:
+        raise ProofError(f"the note says the size {size[:40]!r}, which is no number of records")
     return TreeHead(origin=origin, size=int(size), root=from_base64(root, _KEY_BYTES))
 
 

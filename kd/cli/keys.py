@@ -72,10 +72,20 @@ def retire(
     ledger: LedgerPath = None,
     json: JsonFlag = False,
 ) -> int:
-    """Let a key sign no more; heads beyond --valid-through count no longer, whoever shows them."""
+    """Let a key sign no more; heads beyond --valid-through count no longer, whoever shows them.
+
+    One that is compromised is trusted here no more, whatever it signed.
+    """
     opened = api.open(ledger, write=True)
     vkey = next((each.vkey for each in ledger_keys(opened.store) if key in {each.key_id, each.vkey}), key)
-    retire_key(opened.store, vkey, reason, valid_through)
+    try:
+        retire_key(opened.store, vkey, reason, valid_through)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if reason == "compromised":
+        key_folder(os.environ).distrust(vkey)
+    if (left := api.open(ledger, write=True).store).can_sign:
+        left.sign_head()  # if the key that signed so far was taken away
     if json:
         print_document([_row(each) for each in ledger_keys(opened.store) if each.vkey == vkey])
     else:

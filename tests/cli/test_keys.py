@@ -16,6 +16,7 @@ from kd.keys import key_folder
 from ledger.errors import KeyFileError
 from ledger.events import LEDGER_STREAM, BlobsCollected
 from ledger.opening import create_ledger
+from ledger.proofs import prove
 
 
 class Shell:
@@ -101,6 +102,29 @@ def test_who_may_not_sign_makes_no_key_by_rotate(shell: Shell) -> None:
     assert (code, shell.num_files) == (2, 0)
     assert "no key to sign with" in text
     assert file.stem in text
+
+
+def test_what_a_compromised_key_signed_is_not_believed_here(shell: Shell, tmp_path: Path) -> None:
+    """A proof under a key that was retired as compromised proves nothing any more, although the key is here."""
+    proof = str(tmp_path / "proof")
+    with api.open(shell.ledger).store as store:
+        (tmp_path / "proof").write_text(prove(store, 0))
+    assert run_command(["verify", proof]) == 0
+    first = shell.json("keys", "list")[0]["key_id"]
+    shell.json("keys", "rotate")
+    shell.json("keys", "retire", first, "--reason", "compromised", "--valid-through", "1")
+    assert run_command(["verify", proof]) == 5
+    assert [row["is_trusted"] for row in shell.json("keys", "list")] == [False, True]
+    assert shell.json("fsck")["findings"] == []
+
+
+@pytest.mark.parametrize(("more", "words"), [(("--valid-through", "999"), "valid through 999 records"), ((), "rotate to it")])
+def test_a_key_that_cannot_be_retired_so_stays(shell: Shell, more: tuple[str, ...], words: str) -> None:
+    """More records than there are, and the only key of a ledger, are refused in one sentence, and the key is as before."""
+    (key,) = shell.json("keys", "list")
+    code, text = shell.run("keys", "retire", key["key_id"], "--reason", "compromised", *more)
+    assert (code, text.count("\n"), words in text) == (2, 1, True)
+    assert shell.json("keys", "list") == [key]
 
 
 @pytest.mark.parametrize("command", [("keys", "new"), ("head", "--sign")])

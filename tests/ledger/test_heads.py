@@ -17,7 +17,7 @@ from ledger.errors import (
     TamperedError,
     WriteError,
 )
-from ledger.events import KeyAdded, TreeHeadSigned
+from ledger.events import LEDGER_STREAM, KeyAdded, KeyRetired, TreeHeadSigned
 from ledger.head_timer import HeadTimer
 from ledger.key_rotation import ledger_keys, retire_key, rotate_key
 from ledger.layout import Layout
@@ -136,6 +136,18 @@ def test_a_key_is_retired_only_for_what_is_there(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="valid through 99"):
             retire_key(store, SIGNER.vkey, "compromised", 99)
         assert store.end() == end
+
+
+def test_the_last_key_is_not_retired(tmp_path: Path) -> None:
+    """A key stays as long as no other may sign; where a ledger has none left all the same, it says what that means."""
+    with signed_ledger(tmp_path) as store:
+        end = store.end()
+        with pytest.raises(KeyFileError, match="rotate to it, then retire this one"):
+            retire_key(store, SIGNER.vkey, "compromised")
+        assert store.end() == end
+        store.append(LEDGER_STREAM, [KeyRetired(vkey=SIGNER.vkey, reason="rotated", valid_through_size=1)])
+        with pytest.raises(KeyFileError, match="must go to a new ledger"):
+            store.sign_head()
 
 
 def test_missing_and_garbled_tiles_are_made_again(tmp_path: Path) -> None:

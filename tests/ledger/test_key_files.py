@@ -10,6 +10,7 @@ import pytest
 
 from ledger.errors import KeyFileError
 from ledger.key_files import KeyFolder
+from ledger.private_files import write_private
 from ledger.tree_head import Signer
 
 _ORIGIN = "example.org/team"
@@ -91,9 +92,29 @@ def test_a_key_file_is_never_written_over(tmp_path: Path) -> None:
     path = folder.path / f"{signer.key_id}.key"
     for text in (signer.private_text()[:-9], "hello", "\N{SNOWMAN}"):
         path.write_text(text, encoding="utf-8")
-        with pytest.raises(KeyFileError, match="restore it from a backup"):
+        with pytest.raises(KeyFileError, match=rf"{signer.key_id}\.key .*restore it from a backup"):
             folder.signer(signer.key_id)
         assert path.read_text(encoding="utf-8") == text
+
+
+def test_the_beginning_of_a_key_is_not_left(tmp_path: Path) -> None:
+    """A private file that cannot be written whole is not there afterwards."""
+    with pytest.raises(UnicodeEncodeError):
+        write_private(tmp_path / "key", "PRIVATE+KEY+\N{SNOWMAN}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_distrusted_key_counts_no_more(tmp_path: Path) -> None:
+    """Neither a listed nor an own key is trusted once it is distrusted, and no command of trust brings it back."""
+    folder = KeyFolder(tmp_path / "keys")
+    theirs, own = Signer.generate("example.org/theirs").vkey, folder.create(_ORIGIN).vkey
+    folder.trust(theirs)
+    folder.distrust(own)
+    assert folder.trusted() == (theirs,)
+    folder.distrust(theirs)
+    assert folder.trusted() == ()
+    with pytest.raises(KeyFileError, match="trust a later key"):
+        folder.trust(theirs)
 
 
 def test_trust_is_a_list_of_public_keys(tmp_path: Path) -> None:

@@ -59,7 +59,19 @@ def test_every_changed_byte_is_refused() -> None:
                 open_note(wrong.decode(errors="replace"), [signer.vkey])
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "a\n1\n\n", "a\n01\nAA==\n\n", "a\n-1\nAA==\n\n", "a\n1\nAA==\n\n", "a\n1\nAA==\n"])
+_NO_NOTES = {
+    "empty": "",
+    "empty lines": "\n\n",
+    "no root": "a\n1\n\n",
+    "leading zero": "a\n01\nAA==\n\n",
+    "negative": "a\n-1\nAA==\n\n",
+    "short root": "a\n1\nAA==\n\n",
+    "no empty line": "a\n1\nAA==\n",
+    "5,000 digits": f"a\n{'9' * 5_000}\nAA==\n\n",
+}
+
+
+@pytest.mark.parametrize("text", _NO_NOTES.values(), ids=_NO_NOTES)
 def test_what_is_no_note_is_refused(text: str) -> None:
     """Missing lines, odd numbers and roots of another length are no note."""
     with pytest.raises(ProofError, match=r"note|base64"):
