@@ -12,7 +12,7 @@ from attrs import evolve as replace
 from attrs import frozen
 
 from ledger.events import KeyAdded, KeyRetired
-from ledger.tree_head import parse_vkey
+from ledger.tree_head import TreeHead, open_note, parse_note, parse_vkey
 
 __all__ = ["KeyRing", "LedgerKey"]
 
@@ -71,6 +71,10 @@ class KeyRing:
     def active(self, size: int) -> tuple[str, ...]:
         """The keys that may sign a head over `size` records."""
         return tuple(key.vkey for key in self.keys if key.is_active(size))
+
+    def open_note(self, note: str) -> TreeHead:
+        """What `note` says, signed by a key that counts for so many records; ProofError otherwise."""
+        return open_note(note, self.active(parse_note(note).size))
 
     def with_id(self, key_ids: Iterable[str]) -> tuple[LedgerKey, ...]:
         """The keys that have one of `key_ids`."""

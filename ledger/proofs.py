@@ -98,7 +98,7 @@ def consistency_proof(store: FileStore, old_note: str) -> str:
 
     Raises HeadConflictError if it did not, ProofError if the old note is not one of this ledger's.
     """
-    old = open_note(old_note, store.signed_history().ring.vkeys)
+    old = store.signed_history().ring.open_note(old_note)
     if old.size > store.end().position:
         raise HeadConflictError(f"{old.size} records were signed, but {store.end().position} are there")
     note, head = covering_note(store, old.size)

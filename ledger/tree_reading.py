@@ -16,7 +16,7 @@ from ledger.layout import Layout
 from ledger.merkle import HashAt, inclusion_path, leaf_hashes, verify_inclusion
 from ledger.segments import FileStore
 from ledger.tiles import HASH_BYTES, TILE_WIDTH, MissingTileError, TileFolder, TileMemory, Tiles, TileStack
-from ledger.tree_head import TreeHead, parse_note
+from ledger.tree_head import TreeHead
 
 __all__ = ["covering_note", "first_changed", "with_tree"]
 
@@ -24,17 +24,26 @@ T = TypeVar("T")
 
 
 def covering_note(store: FileStore, size: int) -> tuple[str, TreeHead]:
-    """A signed note over at least `size` records; signed now if there is none. KeyFileError if nobody may sign here."""
+    """A note over at least `size` records and what it says, signed by a key that counts for them; signed now if there is none.
+
+    Raises KeyFileError if nobody may sign here, ProofError if the note does not verify.
+    """
     layout, end = Layout(store.path), store.end().position
     if size > end:
         raise ValueError(f"{store.path} has {end} records, expected at least {size}: ask for one of them.")
-    head, note = store.tree_head(), layout.read_note()
-    if head is None or note is None or head.size < size:
+    note = layout.read_note()
+    try:
+        head = None if note is None else store.signed_history().ring.open_note(note)
+    except ProofError:
+        if not store.can_sign:
+            raise
+        head = None
+    if head is None or head.size < size:
         try:
             note = store.sign_head() or layout.read_note()
         except ReadOnlyLedgerError as error:
             raise KeyFileError(f"No signed tree head covers {size} records of {store.path}: open it for writing, with its key.") from error
-        head = None if note is None else parse_note(note)
+        head = None if note is None else store.signed_history().ring.open_note(note)
     if note is None or head is None or head.size < size:
         raise ValueError(
             f"Record {size - 1} only tells of a signature, so it is signed with the records that come after it: ask again then."

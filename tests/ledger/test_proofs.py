@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import HeadConflictError, IntegrityError, KeyFileError, ProofError, SetupError, TamperedError
+from ledger.key_rotation import retire_key, rotate_key
 from ledger.layout import Layout
 from ledger.line_search import find_line
 from ledger.proofs import consistency_proof, prove, verify_consistency_proof, verify_proof
@@ -115,6 +116,32 @@ def test_what_is_no_record_at_its_position_is_refused() -> None:
         text = f"c2sp.org/tlog-proof@v1\nextra {base64.b64encode(line).decode()}\nindex 0\n\n{note}"
         with pytest.raises(ProofError, match=reason):
             verify_proof(text, _KEYS)
+
+
+def test_a_head_that_does_not_verify_is_not_handed_out(store: FileStore, tmp_path: Path) -> None:
+    """A note that no key of the ledger signed goes into no proof and no export, whoever asks."""
+    head = store.tree_head()
+    assert head is not None
+    note = sign_note(head, Signer.generate(ORIGIN))
+    (store.path / "tree_head").write_text(note)
+    with open_signed(store.path, write=False) as reader:
+        for asked in (reader, store):
+            for ask in (lambda asked=asked: prove(asked, 5), lambda asked=asked: export_tiles(asked, tmp_path / "out")):
+                with pytest.raises(IntegrityError, match="none of the keys"):
+                    ask()
+        with pytest.raises(ProofError):
+            consistency_proof(reader, note)
+
+
+def test_a_proof_under_a_key_that_counts_no_more_is_not_made(store: FileStore) -> None:
+    """Where the head's key was retired for so many records, another key signs first, and a reader is refused."""
+    second = Signer.generate(ORIGIN)
+    rotate_key(store, second)
+    retire_key(store, SIGNER.vkey, "compromised", 5)
+    with open_signed(store.path, write=False) as reader, pytest.raises(ProofError):
+        prove(reader, 3)
+    with open_signed(store.path, signer=second) as other:
+        assert verify_proof(prove(other, 3), [second.vkey]).position == 3
 
 
 def test_a_proven_record_names_its_artifact(store: FileStore) -> None:
