@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,8 @@ from ledger.record import BlobRef
 __all__ = ["Blobs"]
 
 _CHUNK_BYTES = 1 << 20
+_HASHED_BYTES = 1 << 20
+"""A blob up to this size that is put again is hashed where it lies, and replaced if it is damaged."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,13 +47,16 @@ class Blobs:
         return self._place(ref, write)
 
     def put_file(self, path: Path, *, move: bool = False) -> BlobRef:
-        """Store the file at `path`; with `move` it is renamed instead of copied where the file system allows."""
+        """Store the file at `path`; with `move` it is renamed instead of copied where the file system allows.
+
+        A link, or a file that has another name too, is copied, so that nobody can write into the blob.
+        """
         ref = _digest(path)
         if self._is_stored(ref):
             if move:
                 path.unlink()
             return ref
-        if move and self._same_file_system(path):
+        if move and self._can_rename(path):
             return self._place(ref, lambda partial: path.rename(partial))
         self._place(ref, lambda partial: _copy(path, partial, ref))
         if move:
@@ -117,13 +123,14 @@ class Blobs:
                 os.utime(path)  # so that no collection takes it before an event names it
             sync_path(path.parent)  # whoever put it may have died before doing so
             sync_path(path.parent.parent)
-            return self.has(ref)
+            return self.has(ref) and (ref.num_bytes > _HASHED_BYTES or _digest(path) == ref)
         except FileNotFoundError:
             return False  # it was collected in this instant
 
-    def _same_file_system(self, path: Path) -> bool:
+    def _can_rename(self, path: Path) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
-        return path.stat().st_dev == self._folder.stat().st_dev
+        found = path.lstat()
+        return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_dev == self._folder.stat().st_dev
 
     def _place(self, ref: BlobRef, write: Callable[[Path], object]) -> BlobRef:
         """Bring bytes to `new/` by `write`, then under their digest: synced file, rename, synced folders."""

@@ -286,7 +286,7 @@ class BlobDamagedError(IntegrityError):
     """A blob's bytes are not what its digest says."""
 
     def __init__(self, sha256: str, reason: str) -> None:
-        super().__init__(f"Blob {sha256} is damaged: {reason}. Restore it from a backup, or run the work that made it again.")
+        super().__init__(f"Blob {sha256} is damaged: {reason}. Restore it from a backup, or remove the file and run its work again.")
         self.sha256 = sha256
         self.reason = reason
 

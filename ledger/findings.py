@@ -30,7 +30,7 @@ _ACTIONS: dict[str, tuple[Severity, str]] = {
     "head_ahead": ("error", "restore the ledger from a backup"),
     "head_rolled_back": ("error", "restore the ledger from a backup"),
     "blob_missing": ("error", "restore the blob from a backup, or run the work that made it again"),
-    "blob_damaged": ("error", "restore the blob from a backup, or run the work that made it again"),
+    "blob_damaged": ("error", "restore the blob from a backup, or remove the file and run the work that made it again"),
     "undecodable_event": ("error", "read it with the version of the program that wrote it"),
     "duplicate_json_key": ("error", "restore the segment from a backup"),
     "torn_tail": ("warning", "open the ledger for writing, or repair it: it goes to quarantine"),

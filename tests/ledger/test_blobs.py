@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def test_files_are_copied_or_moved(blobs: Blobs, tmp_path: Path) -> None:
     assert list((tmp_path / "blobs" / "new").iterdir()) == []
 
 
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_link_is_never_moved_in(blobs: Blobs, tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
+    """What stays under another name is copied, so that a write to that leaves the blob as it is; only the link goes."""
+    kept, path = tmp_path / "kept", tmp_path / "weights"
+    kept.write_bytes(b"weights")
+    link(path, kept)
+    ref = blobs.put_file(path, move=True)
+    kept.write_bytes(b"WEIGHTS")
+    assert _read(blobs, ref) == b"weights"
+    assert not blobs.path(ref).is_symlink()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["blobs", "kept"]
+
+
 def test_a_missing_blob_is_named(blobs: Blobs) -> None:
     """What is not there raises BlobMissingError with its digest."""
     ref = BlobRef(sha256="0" * 64, num_bytes=1)
@@ -63,7 +77,7 @@ def test_a_missing_blob_is_named(blobs: Blobs) -> None:
 
 
 def test_damage_is_found_and_mended_by_putting_again(blobs: Blobs) -> None:
-    """Another size is noticed on opening, other bytes on verifying; putting the right bytes replaces a wrong size."""
+    """Another size is noticed on opening, other bytes on verifying; putting the right bytes replaces both."""
     ref = blobs.put_bytes(b"weights")
     path = blobs.path(ref)
     path.chmod(0o644)
@@ -71,6 +85,8 @@ def test_damage_is_found_and_mended_by_putting_again(blobs: Blobs) -> None:
     blobs.open(ref).close()
     with pytest.raises(BlobDamagedError, match="its SHA-256 is"):
         blobs.open(ref, verify=True)
+    assert _read(blobs, blobs.put_bytes(b"weights")) == b"weights"
+    path.chmod(0o644)
     path.write_bytes(b"weight")
     with pytest.raises(BlobDamagedError, match="it has 6 bytes, expected 7"):
         blobs.open(ref)
