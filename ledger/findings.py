@@ -46,7 +46,7 @@ _ACTIONS: dict[str, tuple[Severity, str]] = {
     "clock_stepped_back": ("note", "nothing: the order is that of the positions"),
     "unreferenced_blob": ("note", "nothing: no record names them"),
     "released_blob": ("note", "nothing: a record says that they are needed no more"),
-    "quarantine_present": ("note", "nothing: these bytes were never acknowledged"),
+    "quarantine_present": ("note", "nothing: a dead writer left these bytes, or a repair gave them up because their loss was accepted"),
     "spilled_payload": ("note", "nothing: these payloads are in blobs"),
     "summary_missing": ("note", "nothing: all segments are read instead"),
 }

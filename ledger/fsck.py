@@ -68,6 +68,8 @@ def check_ledger(
     costs exactly that many records; it makes tiles again that are not right. `trust` tells which keys and heads are known
     from elsewhere; `projections` are folded again by the deep examination. Raises NotALedgerError or FormatVersionError.
     """
+    if accept_loss is not None and accept_loss < 0:
+        raise ValueError(f"A loss of {accept_loss} records was accepted, expected 0 or more.")
     started = time.perf_counter()
     layout = Layout(Path(path))
     identity, mismatch = find_identity(layout)
@@ -78,6 +80,7 @@ def check_ledger(
     segments, _ = find_segments(layout)  # behind the heads: a writer may be at work, and all that is signed must be seen
     check = _Check(layout, identity, depth, None if registry is None else Codec(registry), heads, segments)
     check.findings += [*mismatch, *gaps]
+    check.accept_loss = accept_loss
     check.run()
     if repair and heads.head is not None and any(each.code == "tile_mismatch" for each in heads.findings):
         with contextlib.suppress(IntegrityError, WriteError), open_ledger(layout.root, registry=Registry(())) as store:
@@ -125,6 +128,7 @@ class _Check:
     ) -> None:
         self.findings: list[Finding] = []
         self.segments = segments
+        self.accept_loss: int | None = None
         self._layout = layout
         self._identity = identity
         self._depth = depth
@@ -222,7 +226,9 @@ class _Check:
         index = next(index for index in range(first, len(findings)) if findings[index].severity == "error")
         action = "restore the segment from a backup"
         if head is None or head.size <= good.position:
-            action += f", or repair it and accept the loss of {num_records_lost(rest)} records"
+            lost = num_records_lost(rest)
+            action += f", or repair it and accept the loss of {lost} record{'s' if lost != 1 else ''}"
+            action += "" if self.accept_loss in (None, lost) else f", not of {self.accept_loss}"
         findings[index] = replace(findings[index], action=action)
 
     def _link_to_previous(self, segment: int) -> None:

@@ -50,6 +50,8 @@ def fsck(
     """Hold every stored byte against the rules of the format; changes nothing unless told to."""
     if accept_loss is not None and not repair:
         raise UsageError("--accept-loss says what a repair may cost.", hint="Give --repair as well.")
+    if accept_loss is not None and accept_loss < 0:
+        raise UsageError(f"--accept-loss is {accept_loss}, expected the number of records that may go, 0 or more.")
     path = api.ledger_path(ledger)
     own = key_folder(os.environ)
     trust = Trust(vkeys=own.trusted(), keys=own, notes=tuple(each.read_text(encoding="utf-8") for each in note))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kd.events import REGISTRY
+from ledger import create_ledger
 from tests.command_line import kd_command, kd_environment, kd_json, run_kd
 
 
@@ -56,6 +58,15 @@ def test_a_changed_line_below_the_signed_head_is_named_and_nothing_repairs_it(co
     lost = str(len(lines) - 1 - 20)
     assert run_kd("ledger", "fsck", "--repair", "--accept-loss", lost, ledger=copied_ledger).returncode == 5
     assert segment.read_bytes() == before
+
+
+def test_a_loss_is_accepted_by_a_number_of_records(tmp_path: Path) -> None:
+    """A number that is none is refused, as is one without a repair."""
+    create_ledger(tmp_path / "ledger", origin="example.invalid/cli", registry=REGISTRY).close()
+    for arguments in (("--repair", "--accept-loss", "-1"), ("--accept-loss", "1")):
+        refused = run_kd("ledger", "fsck", *arguments, ledger=tmp_path / "ledger")
+        assert refused.returncode == 2
+        assert "--accept-loss" in refused.stderr
 
 
 def test_a_proof_convinces_a_stranger_with_the_public_key_alone(proof: Path, copied_ledger: Path, tmp_path: Path) -> None:

@@ -154,11 +154,13 @@ def test_a_loss_must_be_accepted_by_its_number(ledger: Path) -> None:
     data[ends[30] + 60] ^= 1
     _segment(ledger).write_bytes(data)
     before = tree_digest(ledger)
-    for accepted in (None, 6, 8):
+    for accepted, said in ((None, ""), (6, ", not of 6"), (8, ", not of 8")):
         report = check_ledger(ledger, repair=True, accept_loss=accepted)
         assert not report.is_ok
         assert tree_digest(ledger) == before
-    assert report.findings[0].action.endswith("accept the loss of 7 records")
+        assert report.findings[0].action.endswith(f"accept the loss of 7 records{said}")
+    with pytest.raises(ValueError, match="expected 0 or more"):
+        check_ledger(ledger, repair=True, accept_loss=-1)
     repaired = check_ledger(ledger, repair=True, accept_loss=7)
     assert (repaired.is_ok, repaired.size) == (True, 32)
     with open_ledger(ledger, registry=REGISTRY) as store:
