@@ -22,6 +22,7 @@ from typing import Any
 
 from kd.errors import UsageError
 from kd.events import REGISTRY
+from kd.governance.waiver_acceptance import Judgement
 from kd.governance.waivers import Waiver
 from kd.keys import key_folder, signer_for
 from kd.run import commands, states
@@ -31,7 +32,7 @@ from kd.run.control import find_run, plan_run, request_cancel, request_pause, ru
 from kd.run.machine import RUN
 from kd.run.redaction import check_no_secret, redactor_of, redactor_of_run
 from kd.run.runner import Runner
-from kd.run.waiving import Judgement, grant_waiver, judgement_of
+from kd.run.waiving import grant_waiver, judgement_of
 from kd.views.run_summary import summarise
 from kd.views.run_view import RunView, view_runs
 from ledger import create_ledger, open_ledger

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from kd.events import REGISTRY
+from kd.run.config import config_digest
+from kd.run.events import RunPlanned
 from kd.run.stages import STAGES
 from kd.views.run_view import view_runs
 from kd.views.state_digest import state_digest
 from ledger.chain import verify_lines
+from ledger.codec import Codec
 from ledger.merkle import Frontier
 from ledger.opening import open_ledger
 from ledger.record import Cursor, UnknownEvent
@@ -39,6 +42,16 @@ def test_an_old_run_folds_to_the_states_of_its_release(folder: Path, tmp_path: P
     (view,) = view_runs(records).values()
     found = {"run": state_digest(view.run)} | {stage.name: state_digest(view.stages[stage.name]) for stage in STAGES}
     assert found == json.loads((folder / "digests.json").read_text())
+
+
+@pytest.mark.parametrize("folder", _GOLDEN, ids=lambda folder: folder.name)
+def test_an_old_configuration_keeps_its_digest(folder: Path) -> None:
+    """Settings that came later stand at their defaults in an old configuration and are left out of its digest."""
+    lines = (json.loads(line) for line in (folder / "seg" / "00000000.jsonl").read_text().splitlines())
+    payload = next(line["e"] for line in lines if line["y"].startswith("run.planned/"))
+    planned = Codec(REGISTRY).decode_whole("run.planned", 1, json.dumps(payload).encode())
+    assert isinstance(planned, RunPlanned)
+    assert config_digest(planned.config) == planned.config_digest
 
 
 @pytest.mark.parametrize("folder", _GOLDEN, ids=lambda folder: folder.name)

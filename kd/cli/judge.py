@@ -15,8 +15,9 @@ from kd.cli.options import JsonFlag, LedgerPath, RunName
 from kd.cli.screen import print_document, print_line, print_table
 from kd.errors import UsageError
 from kd.governance.verdict import Verdict, Violation, document_of, is_lapsed
+from kd.governance.waiver_acceptance import Judgement, waiver_problems
 from kd.governance.waivers import Impact, ReasonCode, Waiver, WaiverLimit, make_waiver
-from kd.run.waiving import Judgement, limit_text, parse_end, parse_limit, time_text, waiver_problems
+from kd.run.waiving import limit_text, parse_end, parse_limit, time_text
 from kd.views.waiver_table import WaiverRow, WaiverTable, apply_to_waiver_table, judged, left_text
 from ledger.clock import SystemClock
 

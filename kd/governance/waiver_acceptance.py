@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import evolve as replace
+from attrs import frozen
 
 from kd.governance.config import WaiverPolicy
 from kd.governance.verdict import Verdict, Violation
 from kd.governance.waivers import IMPACTS, REASON_CODES, Waiver, WaiverBook, WaiverLimit, is_named_rightly, reaches, standing_of
 
-__all__ = ["MIN_MITIGATION", "acceptance_problems"]
+__all__ = ["MIN_MITIGATION", "Judgement", "acceptance_problems", "waiver_problems"]
 
 MIN_MITIGATION = 50
 """Characters that say what is done about the risk meanwhile."""
@@ -25,6 +27,16 @@ _TEXTS = {
 }
 
 
+@frozen(kw_only=True)
+class Judgement:
+    """What a run's verdict says, and the waivers that were granted since or before."""
+
+    verdict: Verdict
+    book: WaiverBook
+    unanswered: tuple[Waiver, ...]
+    """Granted, and not answered until an owner takes up the run."""
+
+
 def acceptance_problems(waiver: Waiver, verdict: Verdict, book: WaiverBook, now_ms: int) -> tuple[str, ...]:
     """Every reason, a sentence each, why `waiver` cannot be accepted at `now_ms` for what `verdict` says; none if it can."""
     return (
@@ -34,6 +46,12 @@ def acceptance_problems(waiver: Waiver, verdict: Verdict, book: WaiverBook, now_
         *_problems_of_limits(waiver, verdict),
         *_problems_of_number(waiver, book, now_ms),
     )
+
+
+def waiver_problems(waiver: Waiver, judgement: Judgement, now_ms: int) -> tuple[str, ...]:
+    """Why the waiver would be rejected, taking it that those that wait for an answer are accepted."""
+    book = replace(judgement.book, accepted=(*judgement.book.accepted, *judgement.unanswered))
+    return acceptance_problems(waiver, judgement.verdict, book, now_ms)
 
 
 def _problems_of_texts(waiver: Waiver) -> Iterator[str]:
@@ -100,7 +118,7 @@ def _problems_of_limits(waiver: Waiver, verdict: Verdict) -> Iterator[str]:
             yield _out_of_reach(limit, violation)
 
 
-def _unviolated(gate_id: str, statuses: dict[str, Literal["pass", "fail", "inconclusive"]], violations: Iterable[str]) -> str:
+def _unviolated(gate_id: str, statuses: Mapping[str, str], violations: Iterable[str]) -> str:
     if gate_id in statuses:
         return f"Gate {gate_id} ({statuses[gate_id]}) does not stand against approval: there is nothing to waive."
     return f"There is no gate {gate_id!r} in the verdict: what stands against approval is {', '.join(violations)}."

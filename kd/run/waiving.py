@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
-from attrs import evolve as replace
-from attrs import fields, frozen
+from attrs import fields
 
 from kd.errors import UsageError
 from kd.governance.machine import DECIDER, book_of, verdict_of
-from kd.governance.verdict import Verdict, Violation
-from kd.governance.waiver_acceptance import acceptance_problems
-from kd.governance.waivers import Waiver, WaiverBook, make_waiver
+from kd.governance.verdict import Violation
+from kd.governance.waiver_acceptance import Judgement, waiver_problems
+from kd.governance.waivers import Waiver, make_waiver
 from kd.run import commands, machine, states
 from kd.run.stages import run_stream, stage_stream
 from ledger.decider import fold
@@ -20,22 +20,12 @@ from ledger.handle import Live
 from ledger.record import Meta
 from ledger.segments import FileStore
 
-__all__ = ["Judgement", "grant_waiver", "judgement_of", "limit_text", "parse_end", "parse_limit", "time_text", "waiver_problems"]
+__all__ = ["grant_waiver", "judgement_of", "limit_text", "parse_end", "parse_limit", "time_text"]
 
 _SPAN = re.compile(r"([0-9]{1,5})\s*([dh])")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z)?")
 _HOUR_MS = 3_600_000
 _INCONCLUSIVE = "inconclusive"
-
-
-@frozen(kw_only=True)
-class Judgement:
-    """What a run's verdict says, and the waivers that were granted since or before."""
-
-    verdict: Verdict
-    book: WaiverBook
-    unanswered: tuple[Waiver, ...]
-    """Granted, and not answered until an owner takes up the run."""
 
 
 def judgement_of(store: FileStore, run: str) -> Judgement | None:
@@ -47,12 +37,6 @@ def judgement_of(store: FileStore, run: str) -> Judgement | None:
     owned = Live(store, run_stream(run), machine.RUN).state
     granted = owned.granted if isinstance(owned, states.Rejected) else ()
     return Judgement(verdict=verdict, book=book, unanswered=tuple(waiver for waiver in granted if waiver.id not in book.answered))
-
-
-def waiver_problems(waiver: Waiver, judgement: Judgement, now_ms: int) -> tuple[str, ...]:
-    """Why the waiver would be rejected, taking it that those that wait for an answer are accepted."""
-    book = replace(judgement.book, accepted=(*judgement.book.accepted, *judgement.unanswered))
-    return acceptance_problems(waiver, judgement.verdict, book, now_ms)
 
 
 def grant_waiver(
@@ -116,6 +100,6 @@ def _without_secrets(waiver: Waiver, store: FileStore) -> Waiver:
     """The waiver as the ledger will hold it: its id is that of the recorded texts."""
     if store.redactor is None:
         return waiver
-    content = {attribute.name: getattr(waiver, attribute.name) for attribute in fields(Waiver) if attribute.name != "id"}
+    content: dict[str, Any] = {attribute.name: getattr(waiver, attribute.name) for attribute in fields(Waiver) if attribute.name != "id"}
     texts = {name: store.redactor.redact_text(value)[0] for name, value in content.items() if isinstance(value, str)}
     return make_waiver(**(content | texts))

@@ -10,6 +10,7 @@ from kd.run.stages import STAGES
 from kd.stage import Completed, Failed
 from kd.training.states import Sealing, Training, Validating
 from kd.views.run_view import RunView, evolve_view
+from kd.views.waiver_table import judgement_in
 from ledger.record import Record
 
 __all__ = ["Fact", "facts_of", "set_by"]
@@ -39,6 +40,7 @@ def facts_of(view: RunView) -> Mapping[str, Fact]:
     facts |= _training(view.stages.get("training"))
     facts |= {f"{each.suite}.{each.metric}.{each.slice}": each.value for each in view.measurements}
     facts |= {f"gate.{each.gate.id}": each.status for each in view.gates}
+    facts |= _waivers(view)
     if view.peak_rss_bytes:
         facts["memory.peak_bytes"] = view.peak_rss_bytes
     return facts
@@ -68,6 +70,16 @@ def set_by(view: RunView, records: Iterable[Record], wanted: Mapping[str, Fact],
 
 def _outputs(stage: str, outputs: Iterable[Artifact]) -> dict[str, Fact]:
     return {f"{stage}.{artifact.kind}": f"sha256 {artifact.digest}" for artifact in outputs}
+
+
+def _waivers(view: RunView) -> dict[str, Fact]:
+    judgement = judgement_in(view)
+    if judgement is None:
+        return {}
+    facts: dict[str, Fact] = {"verdict.id": judgement.verdict.id}
+    facts |= {f"waiver.{waiver.id}": "accepted" for waiver in judgement.book.accepted}
+    facts |= {f"waiver.{waiver.id}": "unanswered" for waiver in judgement.unanswered}
+    return facts
 
 
 def _training(state: object) -> dict[str, Fact]:

@@ -11,10 +11,10 @@ from kd.governance.events import VerdictIssued, WaiverAccepted, WaiverApplied, W
 from kd.governance.machine import book_of, verdict_of
 from kd.governance.states import Idle
 from kd.governance.verdict import Verdict, is_lapsed
+from kd.governance.waiver_acceptance import Judgement
 from kd.governance.waivers import Waiver, standing_of
 from kd.run import states
 from kd.run.events import WaiverGranted
-from kd.run.waiving import Judgement
 from kd.views.run_streams import is_of_run
 from kd.views.run_view import RunView
 from ledger.record import Record

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from attrs import evolve as replace
 from kd.audit import audit_run, check_chain
 from kd.errors import UsageError
 from kd.events import REGISTRY
-from kd.governance.events import VerdictIssued, WaiverAccepted, WaiverApplied, WaiverRejected
+from kd.governance.events import GovernanceCompleted, VerdictIssued, WaiverAccepted, WaiverApplied, WaiverRejected
 from kd.governance.waivers import Waiver, WaiverBook, waive
 from kd.run import states as s
 from kd.run.redaction import redactor_of
@@ -41,11 +43,12 @@ def grant(store: FileStore, *granted: Waiver, now_ms: int = NOW_MS) -> None:
         grant_waiver(store, RUN, each, actor="ana@host", now_ms=now_ms)
 
 
-def resume(store: FileStore, *, now_ms: int = NOW_MS) -> s.RunState:
+def resume(store: FileStore, *, now_ms: int = NOW_MS, is_interrupted: Callable[[], bool] = lambda: False) -> s.RunState:
     """What a new owner makes of the run at `now_ms`."""
     ownership = claim(store, RUN, "ana@host")
     try:
-        runner = Runner(store, RUN, ownership, scratch=store.path / "work" / RUN, clock=FixedClock(now_ms))
+        clock, scratch = FixedClock(now_ms), store.path / "work" / RUN
+        runner = Runner(store, RUN, ownership, scratch=scratch, clock=clock, is_interrupted=is_interrupted)
         runner.start()
         return runner.drive()
     finally:
@@ -75,6 +78,29 @@ def test_waivers_that_cover_all_let_the_run_succeed(store: FileStore) -> None:
     assert [record.position for record in uses] == [verdict.position - 2, verdict.position - 1]
     assert {record.position - record.batch_index for record in (*uses, verdict)} == {uses[0].position - 1}
     assert verdict.event.verdict.valid_until_ms == SPEED.expires_ms  # type: ignore[attr-defined]
+    assert audit_codes(store) == []
+
+
+def test_the_stored_verdict_says_what_it_rests_on(store: FileStore) -> None:
+    """The artifact that the run hands over names waivers, moment and end; one without waivers has no such fields."""
+    documents = []
+    for _ in range(2):
+        event = of(store, GovernanceCompleted)[-1].event
+        with store.blobs.open(event.outputs[0].file("verdict.json"), verify=True) as stream:  # type: ignore[attr-defined]
+            documents.append(json.loads(stream.read()))
+        if len(documents) == 1:
+            grant(store, KL, SPEED)
+            resume(store)
+    assert documents[1].keys() - documents[0].keys() == {"waivers", "decided_at_ms", "valid_until_ms"}
+    assert [use["gate_id"] for use in documents[1]["waivers"]] == ["kl", "speed"]
+
+
+def test_a_run_that_is_paused_while_it_is_judged_again_goes_on(store: FileStore) -> None:
+    """An owner who is interrupted after the answers leaves a paused run, and the next one decides."""
+    grant(store, KL, SPEED)
+    assert isinstance(resume(store, is_interrupted=lambda: True), s.Paused)
+    assert (len(of(store, WaiverAccepted)), len(of(store, VerdictIssued))) == (2, 1)
+    assert isinstance(resume(store), s.Succeeded)
     assert audit_codes(store) == []
 
 

@@ -6,11 +6,13 @@ import pytest
 
 from kd.governance.events import VerdictIssued, WaiverAccepted, WaiverApplied, WaiverRejected
 from kd.governance.waivers import Waiver, WaiverBook, waive
-from kd.run.events import WaiverGranted
+from kd.run.events import RunRejected, RunStarted, WaiverGranted
 from kd.views.gate_table import GateTable, apply_to_gate_table, initial_gate_table
+from kd.views.moment_facts import facts_of
+from kd.views.run_view import RunView, evolve_view
 from kd.views.waiver_table import left_text, verdict_words
-from tests.governance.waiver_examples import DAY_MS, NEEDY, NOW_MS, waiver
-from tests.views.examples import RUN, fold, recorded
+from tests.governance.waiver_examples import DAY_MS, HELD_UP, NEEDY, NOW_MS, waiver
+from tests.views.examples import RUN, fold, planned, recorded
 
 OWN, GOVERNANCE = f"run/{RUN}", f"run/{RUN}/governance"
 END_MS = NOW_MS + 12 * DAY_MS
@@ -71,3 +73,16 @@ def test_an_approval_with_an_end_says_how_long_it_holds() -> None:
     """`waived 12d`, and from the end on `lapsed`; other verdicts are their own words."""
     assert [verdict_words("approved_with_waivers", END_MS, now) for now in (NOW_MS, END_MS)] == ["waived 12d", "lapsed"]
     assert [verdict_words(status, None, NOW_MS) for status in (None, "waiver_required")] == [None, "waiver required"]
+
+
+def test_waivers_are_facts_of_a_moment() -> None:
+    """Two moments differ by the verdict and the waivers between them: asked for, then accepted."""
+    given: list[tuple[str, object, float]] = [planned(), *((GOVERNANCE, event, 1.0) for event in HELD_UP)]
+    given += [(OWN, RunStarted(), 0.0), (OWN, RunRejected(verdict="waiver_required"), 2.0), (OWN, WaiverGranted(waiver=waiver()), 3.0)]
+    name = f"waiver.{waiver().id}"
+    before = fold(evolve_view, RunView(id=RUN), recorded(given[:-1]))
+    asked = fold(evolve_view, RunView(id=RUN), recorded(given))
+    accepted = (GOVERNANCE, WaiverAccepted(waiver=waiver(), request=9, decided_at_ms=NOW_MS), 4.0)
+    after = fold(evolve_view, RunView(id=RUN), recorded([*given, accepted]))
+    assert [facts_of(view).get(name) for view in (before, asked, after)] == [None, "unanswered", "accepted"]
+    assert facts_of(before)["verdict.id"] == NEEDY.id

@@ -11,8 +11,9 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input
 
 from kd.governance.verdict import Violation
+from kd.governance.waiver_acceptance import Judgement, waiver_problems
 from kd.governance.waivers import IMPACTS, REASON_CODES, Impact, ReasonCode, Waiver, WaiverLimit, make_waiver
-from kd.run.waiving import Judgement, limit_text, parse_end, parse_limit, time_text, waiver_problems
+from kd.run.waiving import limit_text, parse_end, parse_limit, time_text
 from kd.views.safe_text import safe_text
 from tui.feed.actions import WaiverRequest
 from tui.feed.feed import Feed
