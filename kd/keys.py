@@ -15,7 +15,7 @@ from ledger.opening import check_identity
 from ledger.signed_history import SignedHistory
 from ledger.tree_head import Signer
 
-__all__ = ["key_folder", "signer_for"]
+__all__ = ["key_folder", "signer_for", "trusted_keys"]
 
 
 def key_folder(environ: Mapping[str, str], *, ledger: Path | None = None) -> KeyFolder:
@@ -45,3 +45,11 @@ def signer_for(keys: KeyFolder, ledger: Path) -> Signer | None:
         return keys.signer(here[-1]) if here else None
     made = [signer for signer in keys.list() if signer.origin == identity.origin]
     return made[-1] if made else None
+
+
+def trusted_keys(keys: KeyFolder) -> tuple[str, ...] | None:
+    """The public keys that are trusted here; None if a key cannot be used, which must keep nobody from examining a ledger."""
+    try:
+        return keys.trusted()
+    except KeyFileError:
+        return None

@@ -12,7 +12,7 @@ from kd.cli.exit_codes import DONE, INTEGRITY
 from kd.cli.links import find_run_place
 from kd.cli.options import JsonFlag, LedgerPath, RunName
 from kd.cli.screen import print_document, print_line, print_table
-from kd.keys import key_folder
+from kd.keys import key_folder, trusted_keys
 from ledger.head_examination import Trust
 
 __all__ = ["audit"]
@@ -21,7 +21,8 @@ __all__ = ["audit"]
 def audit(run: RunName, *, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Check the chain, fold every stage again, hash every blob, and derive measurements, gates and verdict anew."""
     path = api.ledger_path(ledger)
-    chain = check_chain(path, Trust(vkeys=key_folder(os.environ).trusted()))
+    own = key_folder(os.environ)
+    chain = check_chain(path, Trust(vkeys=trusted_keys(own), keys=own))
     if chain.is_readable:
         opened = api.open(path, write=False)
         found, _ = find_run_place(opened, run)

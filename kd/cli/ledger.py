@@ -16,16 +16,15 @@ from kd.cli.options import JsonFlag, LedgerPath
 from kd.cli.screen import print_document, print_line, print_table
 from kd.errors import UsageError
 from kd.events import REGISTRY
-from kd.keys import key_folder
+from kd.keys import key_folder, trusted_keys
 from ledger.findings import Depth
 from ledger.fsck import check_ledger
 from ledger.head_examination import Trust
-from ledger.key_rotation import ledger_keys
 from ledger.layout import Layout
 from ledger.proofs import consistency_proof
 from ledger.stats import ledger_stats
 from ledger.tile_export import export_tiles
-from ledger.tree_head import TreeHead, parse_note, signatures, to_base64
+from ledger.tree_head import TreeHead, signatures, to_base64
 
 __all__ = ["APP", "export", "fsck", "head", "stats"]
 
@@ -54,7 +53,8 @@ def fsck(
         raise UsageError(f"--accept-loss is {accept_loss}, expected the number of records that may go, 0 or more.")
     path = api.ledger_path(ledger)
     own = key_folder(os.environ)
-    trust = Trust(vkeys=own.trusted(), keys=own, notes=tuple(each.read_text(encoding="utf-8") for each in note))
+    notes = tuple(each.read_text(encoding="utf-8", errors="replace") for each in note)
+    trust = Trust(vkeys=trusted_keys(own), keys=own, notes=notes)
     report = check_ledger(path, depth, registry=REGISTRY, repair=repair, accept_loss=accept_loss, trust=trust)
     if json:
         print_document(report.to_plain())
@@ -110,9 +110,10 @@ def head(
         note = Layout(opened.path).read_note()
     if note is None:
         raise UsageError(f"Nothing in {opened.path} is signed yet.", hint="Sign it with: kd ledger head --sign")
-    proof = None if since is None else consistency_proof(opened.store, since.read_text(encoding="utf-8"))
+    signed = opened.store.signed_history().ring.open_note(note)
+    proof = None if since is None else consistency_proof(opened.store, since.read_text(encoding="utf-8", errors="replace"))
     if json:
-        print_document(_head_row(parse_note(note), note) | {"consistency_proof": proof})
+        print_document(_head_row(signed, note) | {"consistency_proof": proof})
     else:
         print_line(note if proof is None else proof)
     return DONE
@@ -135,7 +136,8 @@ def export(
         print_document({"folder": str(out), "format": format_, "origin": found.origin, "size": found.size, "root": to_base64(found.root)})
     else:
         print_line(f"{found.size} records of {found.origin} in {out}")
-        for key in ledger_keys(opened.store):
+        checkpoint = (out / "checkpoint").read_text(encoding="utf-8")
+        for key in opened.store.signed_history().ring.with_id(key_id for _, key_id, _ in signatures(checkpoint)):
             print_line(f"Its readers check it with: {key.vkey}")
     return DONE
 

@@ -22,6 +22,7 @@ from kd.views.position_link import is_link
 from ledger.errors import ProofError
 from ledger.proofs import VerifiedLine, verify_proof
 from ledger.proofs import prove as prove_record
+from ledger.tree_head import signatures
 
 __all__ = ["prove", "verify"]
 
@@ -41,9 +42,12 @@ def prove(
     found = api.open(ledger, write=False)
     position = _position(found, subject)
     opened = found.with_head_over(position + 1)
-    text = prove_record(opened.store, position)
+    try:
+        text = prove_record(opened.store, position)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     output.write_text(text, encoding="utf-8")
-    keys = [key.vkey for key in opened.store.signed_history().ring.keys if key.valid_through_size is None]
+    keys = [key.vkey for key in opened.store.signed_history().ring.with_id(key_id for _, key_id, _ in signatures(text))]
     if json:
         print_document({"position": position, "file": str(output), "num_bytes": len(text.encode()), "vkeys": keys})
     else:

@@ -1,4 +1,4 @@
-"""`kd ledger keys`: whatever is done with keys, a ledger that can be signed stays one that can be signed."""
+"""Keys, and what is signed with them: whatever is done, a ledger that can be signed stays so, and nothing unsigned is handed out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Shell:
     def run(self, *tokens: str) -> tuple[int, str]:
         """Exit code, and all that was printed."""
         self._screen.readouterr()
-        code = run_command(["ledger", *tokens, "--ledger", str(self.ledger)])
+        code = run_command([*(() if tokens[0] == "prove" else ("ledger",)), *tokens, "--ledger", str(self.ledger)])
         return code, "".join(self._screen.readouterr())
 
     def json(self, *tokens: str) -> Any:
@@ -125,6 +125,56 @@ def test_a_key_that_cannot_be_retired_so_stays(shell: Shell, more: tuple[str, ..
     code, text = shell.run("keys", "retire", key["key_id"], "--reason", "compromised", *more)
     assert (code, text.count("\n"), words in text) == (2, 1, True)
     assert shell.json("keys", "list") == [key]
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_bad_key_file_stops_no_examination(shell: Shell, is_cut: bool) -> None:
+    """A key that others can read, or the beginning of one, is a warning that names the file, and other keys sign."""
+    bad = shell.keys / "0123abcd.key"
+    bad.write_text("PRIVATE+KEY+kd.inval" if is_cut else "")
+    bad.chmod(0o600 if is_cut else 0o644)
+    (found,) = shell.json("fsck")["findings"]
+    assert (found["code"], str(bad) in found["message"]) == ("key_permissions", True)
+    shell.signs_with()
+
+
+def test_what_is_handed_out_names_the_key_that_signed_it(shell: Shell, tmp_path: Path) -> None:
+    """After a rotation `prove` and `export` print the one key to check with, and it does check."""
+    old, new = shell.json("keys", "list")[0]["vkey"], shell.json("keys", "rotate")["vkey"]
+    for number, vkey in enumerate((old, new)):
+        proof = str(tmp_path / f"proof-{number}")
+        for text in (shell.run("prove", "0", "-o", proof)[1], shell.run("export", str(tmp_path / f"export-{number}"))[1]):
+            assert [each in text for each in (old, new)] == [vkey == old, vkey == new]
+        assert run_command(["verify", proof, "--vkey", vkey]) == 0
+        shell.signs_with()  # the new key, from now on
+
+
+def test_a_head_that_nobody_signed_is_not_handed_out(shell: Shell, tmp_path: Path) -> None:
+    """Where the signature does not fit, the head is neither printed nor made part of a proof or an export."""
+    note = shell.ledger / "tree_head"
+    note.write_text(note.read_text().replace("\n1\n", "\n2\n", 1))
+    for command in (("head",), ("prove", "0", "-o", str(tmp_path / "proof")), ("export", str(tmp_path / "out"))):
+        code, text = shell.run(*command)
+        assert (code, "does not fit" in text, text.count("\n")) == (5, True, 1)
+    assert not (tmp_path / "proof").exists()
+
+
+def test_the_record_of_the_last_signature_is_proven_later(shell: Shell, tmp_path: Path) -> None:
+    """What nothing is signed behind yet cannot be proven, which is told in one sentence, and can be after the next head."""
+    command = ("prove", "1", "-o", str(tmp_path / "proof"))
+    code, text = shell.run(*command)
+    assert (code, "ask again then" in text, text.count("\n")) == (2, True, 1)
+    shell.signs_with()
+    assert shell.run(*command)[0] == 0
+
+
+def test_bytes_that_are_no_note_are_told_to_be_none(shell: Shell, tmp_path: Path) -> None:
+    """A file of any bytes given as a head kept elsewhere is said to be no signed head, and nothing breaks."""
+    (tmp_path / "bytes").write_bytes(bytes(range(256)))
+    code, text = shell.run("fsck", "--json", "--note", str(tmp_path / "bytes"))
+    assert (code, [each["code"] for each in json.loads(text)["findings"]]) == (5, ["head_signature"])
+    code, text = shell.run("head", "--since", str(tmp_path / "bytes"))
+    assert (code, text.count("\n")) == (5, 1)
 
 
 @pytest.mark.parametrize("command", [("keys", "new"), ("head", "--sign")])
