@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from binascii import b2a_base64
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
@@ -22,6 +23,7 @@ from ledger.blobs import Blobs
 from ledger.chain import HEAD_BYTES, chain_bytes, head, link
 from ledger.codec import Codec, spilled
 from ledger.errors import BlobDamagedError, BlobMissingError, DecodeError, PayloadError
+from ledger.events import OWNER_STREAMS
 from ledger.findings import Finding, finding
 from ledger.layout import segment_name
 from ledger.lines import Envelope, name_and_version, parse, parse_lines, rebuild
@@ -42,6 +44,7 @@ class _Order:
     versions: dict[str, int] = field(factory=dict[str, int])
     keys: set[tuple[str, str]] = field(factory=set[tuple[str, str]])
     fences: dict[str, int] = field(factory=dict[str, int])
+    held: Counter[int] = field(factory=Counter[int])
     num_clock_steps: int = 0
 
 
@@ -62,6 +65,9 @@ class Examination:
         self._versions: dict[str, int] | None = {} if position == 0 else None
         self._keys: set[tuple[str, str]] = set()
         self._fences: dict[str, int] = {}
+        """The last of each stream."""
+        self._held: Counter[int] = Counter()
+        """How many runs have an owner with this fence, or had one last."""
         self._batch: Envelope | None = None
         self._time_ms = 0
 
@@ -100,6 +106,7 @@ class Examination:
         self._versions.update(order.versions)
         self._keys |= order.keys
         self._fences.update(order.fences)
+        self._held.update(order.held)
         self.num_clock_steps += order.num_clock_steps
         self.chain, self._time_ms = chain, envelopes[-1].t
         self.position += len(lines)
@@ -139,23 +146,31 @@ class Examination:
         yield from self._content(envelope)
 
     def _order(self, envelope: Envelope) -> Iterator[tuple[str, str]]:
+        yield from self._fence_mistakes(envelope)
         if self._versions is not None:
             expected = self._versions.get(envelope.s, 0)
             if envelope.v != expected:
                 yield "version_gap", f"says it is version {envelope.v} of stream {envelope.s!r}, expected {expected}"
             self._versions[envelope.s] = envelope.v + 1
+            _pass_on(self._held, envelope.s, expected, envelope.v + 1)
         yield from self._batch_mistakes(envelope)
         if envelope.k is not None:
             if (envelope.s, envelope.k) in self._keys:
                 yield "key_duplicate", f"has the key {envelope.k!r}, which stream {envelope.s!r} has had before"
             self._keys.add((envelope.s, envelope.k))
-        fence = envelope.m.f if envelope.m is not None else None
-        if fence is not None:
-            if fence < self._fences.get(envelope.s, 0):
-                yield "fence_violation", f"was written by owner {fence} after owner {self._fences[envelope.s]} of stream {envelope.s!r}"
-            self._fences[envelope.s] = max(fence, self._fences.get(envelope.s, 0))
         self.num_clock_steps += envelope.t < self._time_ms
         self._time_ms = envelope.t
+
+    def _fence_mistakes(self, envelope: Envelope) -> Iterator[tuple[str, str]]:
+        fence = envelope.m.f if envelope.m is not None else None
+        if fence is None:
+            return
+        before = self._fences.get(envelope.s, 0)
+        if envelope.b[0] == 1 and self._versions is not None and fence > 0 and not self._held[fence]:
+            yield "fence_violation", f"was written by owner {fence} of a run, but no run had such an owner then"
+        elif fence < before:
+            yield "fences_mixed", f"was written by owner {fence} of a run, after owner {before} of a run wrote to stream {envelope.s!r}"
+        self._fences[envelope.s] = fence
 
     def _order_behind(self, envelopes: list[Envelope]) -> _Order | None:
         """What is so behind `envelopes`, whole batches from here on; None if anything is out of order."""
@@ -174,11 +189,12 @@ class Examination:
                 return None
             if q != position or v != version or place != (index, size) or s != stream:
                 return None
-            if meta is not None and not self._may_have(stream, meta.f, order):
+            if meta is not None and meta.f is not None and not self._may_have(stream, meta.f, order):
                 return None
             order.num_clock_steps += t < time_ms
             position, time_ms, version = position + 1, t, version + 1
             if index == size:
+                _pass_on(order.held, stream, version - size, version)
                 versions[stream] = version
         return order if index == size else None
 
@@ -188,12 +204,12 @@ class Examination:
         order.keys.add((stream, key))
         return is_new
 
-    def _may_have(self, stream: str, fence: int | None, order: _Order) -> bool:
+    def _may_have(self, stream: str, fence: int, order: _Order) -> bool:
         """Whether this owner may write behind the last one."""
-        before = order.fences.get(stream, self._fences.get(stream, 0))
-        if fence is not None:
-            order.fences[stream] = max(fence, before)
-        return fence is None or fence >= before
+        if fence < order.fences.get(stream, self._fences.get(stream, 0)) or (fence > 0 and not self._held[fence] + order.held[fence]):
+            return False
+        order.fences[stream] = fence
+        return True
 
     def _has_content(self, data: bytes, envelopes: list[Envelope]) -> bool:
         """Whether nothing is wrong with the payloads, and none lies in a blob; the blobs that they name are noted."""
@@ -252,6 +268,13 @@ class Examination:
             yield "undecodable_event", f"cannot be decoded: {error}"
         except (BlobMissingError, BlobDamagedError):
             pass  # reported with the blobs
+
+
+def _pass_on(held: Counter[int], stream: str, before: int, after: int) -> None:
+    """Note that `stream`, if it tells of a run's owners, went from one version, which is their fence, to another."""
+    if stream.startswith(OWNER_STREAMS):
+        held[before] -= 1
+        held[after] += 1
 
 
 def _json_mistakes(payload: bytes) -> Iterator[tuple[str, str]]:

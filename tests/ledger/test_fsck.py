@@ -11,12 +11,13 @@ import pytest
 from ledger.chain import chain_bytes, head, link
 from ledger.errors import NotALedgerError
 from ledger.events import LedgerRepaired
-from ledger.findings import FsckReport
+from ledger.findings import Depth, FsckReport
 from ledger.fsck import check_ledger
 from ledger.opening import open_ledger
+from ledger.ownership import claim
 from ledger.record import Cursor
 from ledger.settings import LedgerSettings
-from tests.ledger.examples import ORIGIN, REGISTRY, Filed, Saved, Stepped, fill, new_ledger, tree_digest
+from tests.ledger.examples import ORIGIN, REGISTRY, Filed, Saved, fill, new_ledger, tree_digest
 
 
 @pytest.fixture
@@ -109,16 +110,33 @@ def test_a_forged_line_with_a_right_chain_is_found(ledger: Path, code: str) -> N
     assert report.is_ok == (found.severity != "error")
 
 
-def test_a_lower_fence_after_a_higher_one_is_found(tmp_path: Path) -> None:
-    """A replaced owner's records cannot follow its successor's."""
+@pytest.mark.parametrize("depth", ["full", "deep"])
+def test_a_fence_that_no_owner_has_is_found(tmp_path: Path, depth: Depth) -> None:
+    """A replaced owner's records cannot follow its successor's, and nobody writes as an owner that does not exist yet."""
     with new_ledger(tmp_path) as store:
         for _ in range(2):
-            store.append("run/a", [Stepped(step=1)])
+            with claim(store, "a", "ann") as owner:
+                store.append("run/a", [Saved(name="x")], guards=[owner.guard])
     lines = _segment(store.path).read_bytes().splitlines()
-    lines[1] = lines[1].replace(b',"e":', b',"m":{"f":3},"e":')
-    lines[2] = lines[2].replace(b',"e":', b',"m":{"f":1},"e":')
-    _segment(store.path).write_bytes(_rechained(lines))
-    assert _codes(check_ledger(store.path)) == ["fence_violation"]
+    assert _codes(check_ledger(store.path, depth, registry=REGISTRY)) == []
+    index = next(number for number, line in enumerate(lines) if b'"f":3' in line)
+    for forged in (b'"f":1', b'"f":9'):
+        changed = [*lines[:index], lines[index].replace(b'"f":3', forged), *lines[index + 1 :]]
+        _segment(store.path).write_bytes(_rechained(changed))
+        assert _codes(check_ledger(store.path, depth, registry=REGISTRY)) == ["fence_violation"]
+
+
+@pytest.mark.parametrize("depth", ["full", "deep"])
+def test_owners_of_two_runs_may_write_to_one_stream(tmp_path: Path, depth: Depth) -> None:
+    """Fences of different runs do not follow each other: where a lower one comes second, that is told and no error."""
+    with new_ledger(tmp_path) as store:
+        claim(store, "a", "ann").release()
+        with claim(store, "a", "ann") as first, claim(store, "b", "ann") as second:
+            assert first.fence > second.fence
+            for owner in (first, second):
+                store.append("shared", [Saved(name="x")], guards=[owner.guard])
+    report = check_ledger(store.path, depth, registry=REGISTRY)
+    assert (_codes(report), report.exit) == (["fences_mixed"], 0)
 
 
 def test_damaged_and_superfluous_blobs_are_found(ledger: Path) -> None:
