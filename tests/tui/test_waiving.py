@@ -11,10 +11,11 @@ from textual.widgets import Button, Input
 from kd.events import REGISTRY
 from kd.run import states as s
 from kd.run.runner import Runner
+from kd.run.waiving import grant_waiver
 from ledger import claim, open_ledger
 from ledger.record import Record
 from ledger.testing import FixedClock
-from tests.governance.waiver_examples import DAY_MS, MITIGATION, NOW_MS
+from tests.governance.waiver_examples import DAY_MS, MITIGATION, NOW_MS, waiver
 from tests.run.waiting_run import GATES, RUN, write_waiting_run
 from tests.tui.pilots import make_app, text_of, wait_for
 from tui.app import KdApp
@@ -102,6 +103,32 @@ async def test_a_waiver_is_previewed_appended_and_answered(ledger: Path, screen:
     assert (granted.key[:4], granted.meta.actor) == ("tui:", "ana@host")
     assert granted.event.waiver.expires_ms == NOW_MS + 12 * DAY_MS  # type: ignore[attr-defined]
     assert len(records(ledger, "governance.waiver_accepted")) == 1
+
+
+async def test_a_waiver_is_granted_by_keys_alone(ledger: Path) -> None:
+    """Enter goes from field to field and at last appends; what is typed lands where it was meant, at 80 by 24 too."""
+    app = app_on(ledger)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        await pilot.press("W", "enter", "enter", "left", "enter", *"doubled prompts", "enter", *MITIGATION, *["enter"] * 6, *"bo", "enter")
+        await wait_for(pilot, lambda: isinstance(app.focused, Button) and app.focused.id == "do")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: says(app, "no owner: R resumes the run, which answers"))
+    (granted,) = records(ledger, "run.waiver_granted")
+    waiver = granted.event.waiver  # type: ignore[attr-defined]
+    assert (waiver.description, waiver.mitigation, waiver.approved_by) == ("doubled prompts", MITIGATION, "bo")
+    assert (waiver.reason_code, waiver.limits[0].worst) == ("known_dataset_defect", 6.125)
+
+
+async def test_texts_of_a_waiver_are_shown_not_obeyed(ledger: Path) -> None:
+    """Escapes and direction marks in reasons and names are drawn as signs."""
+    evil = "\x1b[31mred\x1b[0m \u202eback"
+    with open_ledger(ledger, registry=REGISTRY, clock=FixedClock(NOW_MS)) as store:
+        grant_waiver(store, RUN, waiver("kl", 6.125, approved_by=evil, description=evil), actor="a", now_ms=NOW_MS)
+    app = app_on(ledger, screen=7)
+    async with app.run_test(size=(200, 45)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled and "approved ␛[31mred" in text_of(app))
+        assert not {"\x1b", "\u202e"} & set(text_of(app))
 
 
 async def test_a_rejected_waiver_is_told_with_its_reason(ledger: Path) -> None:

@@ -28,6 +28,7 @@ class Options(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,right", "change(1)", show=False),
         Binding("left", "change(-1)", show=False),
+        Binding("enter", "go_on", show=False),
     ]
 
     @dataclass
@@ -57,6 +58,10 @@ class Options(Widget, can_focus=True):
     def action_change(self, by: int) -> None:
         self.index = (self.index + by) % len(self._options)
         self.post_message(self.Changed(self, self.index))
+
+    def action_go_on(self) -> None:
+        """Enter goes to the next field, as it does in fields that are typed into."""
+        self.screen.focus_next()
 
     def on_click(self) -> None:
         self.action_change(1)
