@@ -28,8 +28,9 @@ from kd.keys import key_folder, signer_for
 from kd.run import commands, states
 from kd.run.config import RunConfig
 from kd.run.config_file import load_run_config
-from kd.run.control import find_run, plan_run, request_cancel, request_pause, run_ids, scratch_folder
+from kd.run.control import find_run, request_cancel, request_pause, run_ids, scratch_folder
 from kd.run.machine import RUN
+from kd.run.planning import plan_run
 from kd.run.redaction import check_no_secret, redactor_of, redactor_of_run
 from kd.run.runner import Runner
 from kd.run.waiving import grant_waiver, judgement_of

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd.errors import ConfigError, ConfigProblem, UsageError
-from kd.run.config import RunConfig, parse_run_config
+from kd.run.config import RunConfig
+from kd.run.config_text import parse_run_config
 
 __all__ = ["load_run_config", "shipped_configs"]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import attrs
 
 from kd.errors import ConfigProblem
-from kd.run.yaml_text import Document
+from kd.run.config_document import Document
 
 __all__ = ["structure"]
 
