@@ -68,6 +68,11 @@ class Terminal:
                 if not self._changed.wait(max(deadline - time.perf_counter(), 0)):
                     raise TimeoutError(f"{wanted!r} was not drawn within {timeout:g} s; the last was {bytes(self._drawn[-2000:])!r}")
 
+    def has_drawn(self, wanted: bytes) -> bool:
+        """Whether `wanted` was drawn so far."""
+        with self._changed:
+            return wanted in self._drawn
+
     def wait_for_any(self, *, since: int, timeout: float = 10.0) -> float:
         """The moment at which anything was drawn behind byte `since`."""
         with self._changed:

@@ -36,10 +36,11 @@ _PROGRAM = f"import sys, tui.__main__; sys.stderr.write({_MARK.decode()!r}); sys
 _BATCH = 10
 """Records appended together; a position inside a batch counts as its start, so ends of batches are scrubbed to."""
 _CHECKPOINT_STEPS = 500
+_NUM_FILTERS = 5
 
 
 def measure(*, is_quick: bool, num_rounds: int | None = None) -> tuple[Row, ...]:
-    """Start, keys, scrubbing, live records, idling, memory; a goal holds where the 95th percentile reaches it."""
+    """Start, keys, filters, scrubbing, live records, idling, memory; a goal holds where the 95th percentile reaches it."""
     num_records = 50_000 if is_quick else 1_000_000
     num_starts = num_rounds or (3 if is_quick else 7)
     with scratch_folder() as folder:
@@ -49,6 +50,7 @@ def measure(*, is_quick: bool, num_rounds: int | None = None) -> tuple[Row, ...]
         return (
             _imports(num_starts),
             *_starts(path, title, num_starts),
+            _keys_while_folding(path, title, size),
             *_use(path, title, size, num_keys=30 if is_quick else 100, idle_seconds=10 if is_quick else 60),
             *(() if is_quick else (_tensorboard(folder / "events", num_records),)),
         )
@@ -107,6 +109,16 @@ def _starts(path: Path, title: str, num_rounds: int) -> Iterable[Row]:
     yield _milliseconds(f"start of the process to that frame, {title}", starts, None, median(starts))
 
 
+def _keys_while_folding(path: Path, title: str, size: int) -> Row:
+    with _open(path, ALPHA, "--screen", "ledger") as terminal:
+        terminal.wait_for(ALPHA[:12].encode())
+        took: list[float] = []
+        while not terminal.has_drawn(_linked(size)):
+            took.append(_key(terminal, b"kj"[len(took) % 2 :][:1]))
+        terminal.leave()
+    return _milliseconds(f"key to paint on the Ledger screen while it folds, {title}", took, 50.0)
+
+
 def _use(path: Path, title: str, size: int, *, num_keys: int, idle_seconds: float) -> Iterable[Row]:
     """One sitting: what it folds first, then keys, places, live records, and rest."""
     with open_ledger(path, registry=REGISTRY, write=False) as store:
@@ -121,6 +133,7 @@ def _use(path: Path, title: str, size: int, *, num_keys: int, idle_seconds: floa
         yield _milliseconds(
             f"key to paint on the Ledger screen, {title}", [_key(terminal, b"kj"[n % 2 :][:1]) for n in range(num_keys)], 50.0
         )
+        yield from _filters(terminal, title, saved)
         for screen, name in ((b"3", "Timeline"), (b"2", "Run")):
             terminal.send(screen)
             terminal.wait_until_quiet(1.0)
@@ -144,9 +157,39 @@ def _use(path: Path, title: str, size: int, *, num_keys: int, idle_seconds: floa
             unit="MB",
             must="ours < 150",
             holds=memory < 150,
-            note=f"folding everything took {folded:.1f} s, in the background",
+        )
+        yield Row(
+            work=f"everything is folded, in the background, {title}", ours=folded, unit="s", note="one time, from the application's start"
         )
         terminal.leave()
+
+
+def _filters(terminal: Terminal, title: str, saved: list[int]) -> Iterable[Row]:
+    """A word that is in every 500th record, and fields that only the oldest step has: both look through all records."""
+    first, words, fields = [], [], []
+    for _ in range(_NUM_FILTERS):
+        since, sent = _filter(terminal, b"checkpoint_saved")
+        first.append(1000 * (terminal.wait_for(b"training.checkpoint", since=since) - sent))
+        words.append(1000 * (terminal.wait_for(f"{len(saved):,} matches".encode(), since=since) - sent))
+        since, sent = _filter(terminal, b"type:training.* and e.step=1 and not stage:export")
+        fields.append(1000 * (terminal.wait_for(b"1 matches", since=since) - sent))
+    _close_filter(terminal)
+    yield _milliseconds(f"filter by a word until the first match is seen, {title}", first, 100.0)
+    yield _milliseconds(f"filter by a word until all is looked through, {title}", words, 2000.0)
+    yield _milliseconds(f"filter by three fields until all is looked through, {title}", fields, 4000.0)
+
+
+def _filter(terminal: Terminal, text: bytes) -> tuple[int, float]:
+    """Paste a filter; how much was drawn before it, and when it was sent."""
+    _close_filter(terminal)
+    terminal.send(b"/")
+    terminal.wait_until_quiet(0.3, at_most=2.0)
+    return terminal.position, terminal.send(b"\x1b[200~" + text + b"\x1b[201~")
+
+
+def _close_filter(terminal: Terminal) -> None:
+    terminal.send(b"\x1b")
+    terminal.wait_until_quiet(0.5, at_most=2.0)
 
 
 def _linked(size: int) -> bytes:
