@@ -25,6 +25,7 @@ __all__ = ["HeadExamination", "Trust"]
 
 _NOTE = "tree_head"
 _KEPT = "a head kept elsewhere"
+_SIGN_ANEW = "restore tree_head from a backup, or sign anew: the records are held against the head that they tell of first"
 
 
 @frozen(kw_only=True)
@@ -132,7 +133,9 @@ class HeadExamination:
             try:
                 head = open_note(note, self._history.ring.vkeys)
             except ProofError as error:
-                self._add("head_signature", f"What {source} says is not signed by a key of this ledger: {error.reason}.")
+                action = "see whether it is this ledger's: it was not held against the records" if source == _KEPT else ""
+                message = f"What {source} says is not signed by a key of this ledger: {error.reason}."
+                self.findings.append(finding("head_signature", message, action=action))
                 continue
             claims.append(_Claim(head=head, source=source))
         with contextlib.suppress(ProofError):  # said above
@@ -142,14 +145,15 @@ class HeadExamination:
     def _examine_note(self, size: int) -> None:
         latest = self._latest
         if self._note is None and latest is not None:
-            self._add("head_rolled_back", f"tree_head is gone, although the record at {latest.position} tells of one.")
+            message = f"tree_head is gone, although the record at {latest.position} tells of one."
+            self.findings.append(finding("head_rolled_back", message, action=_SIGN_ANEW))
         elif self._note is None and self._history.ring.keys:
             self._add("no_head", "The ledger has a key, but no tree head was signed.")
         if self.head is None or self._note is None:
             return
         if latest is not None and latest.head.size > self.head.size:
             text = f"tree_head signs {self.head.size} records, but the record at {latest.position} tells of one over {latest.head.size}."
-            self._add("head_rolled_back", text)
+            self.findings.append(finding("head_rolled_back", text, action=_SIGN_ANEW))
         if self.head.size > size:
             self._add("head_ahead", f"tree_head signs {self.head.size} records, but {size} are there.")
         if any(claim.source == _NOTE for claim in self._claims):

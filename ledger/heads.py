@@ -84,6 +84,8 @@ class Heads:
     def sign(self) -> str | None:
         """The note over all records, now in `tree_head`; None if nothing but signatures was appended since the last one.
 
+        If that one is gone it is signed again, once the records were found to have its root.
+
         Raises HeadConflictError if what was signed before is no prefix, KeyFileError without a key that may sign, WriteError.
         """
         try:
@@ -108,21 +110,29 @@ class Heads:
     def _sign(self) -> str | None:
         with self._locked():
             signer = self._entitled()
-            old, size = self._previous(), self._records.sync().position
+            (old, is_placed), size = self._previous(), self._records.sync().position
             if old.size > size:
                 raise HeadConflictError(f"{old.size} records were signed, but {size} are there")
-            if not self._has_news(old.size, size):
+            has_news = self._has_news(old.size, size)
+            if is_placed and not has_news:
                 return None
-            stack = self._stack_of(old)
+            stack = self._stack_of(old) if is_placed else self._rebuilt(old)
             self._stack = None
+            if not has_news:
+                return self._placed(old, signer)
             self._extend(stack, size)
             head = TreeHead(origin=self._origin, size=size, root=stack.root())
-            note = sign_note(head, signer)
-            self._layout.place_file(self._layout.tree_head, note.encode())
+            note = self._placed(head, signer)
             self._records.append(TreeHeadSigned(size=size, root=to_base64(head.root), key_id=signer.key_id))
             self._stack = stack
             self._timer.signed(size)
             return note
+
+    def _placed(self, head: TreeHead, signer: Signer) -> str:
+        """The note that says `head`, which is in its place now."""
+        note = sign_note(head, signer)
+        self._layout.place_file(self._layout.tree_head, note.encode())
+        return note
 
     def _sign_when_due(self) -> int | None:
         note = self.sign()
@@ -164,18 +174,21 @@ class Heads:
             raise KeyFileError(f"Key {self.signer.key_id} may not sign for {self._origin}: sign with {names}, or rotate to it.")
         return self.signer
 
-    def _previous(self) -> TreeHead:
-        """The head over most records that is known, from the note or from the records."""
+    def _previous(self) -> tuple[TreeHead, bool]:
+        """The head over most records that is known, from the note or from the records, and whether its note is in its place.
+
+        A note that is gone or garbled takes nothing away, as the records tell of the head, and are held against that.
+        """
         note, history = self._layout.read_note(), self.history()
         recorded = history.latest()
         head = TreeHead(origin=self._origin, size=0, root=TileStack().root()) if recorded is None else recorded.head
-        if note is None:
-            return head
+        if note is None or self._layout.read_head(strict=False) is None:
+            return head, recorded is None
         try:
             signed = open_note(note, history.ring.vkeys)
         except ProofError as error:
             raise HeadConflictError(f"tree_head does not verify, as {error.reason}") from error
-        return signed if signed.size >= head.size else head
+        return (signed, True) if signed.size >= head.size else (head, False)
 
     def _has_news(self, start: int, stop: int) -> bool:
         return any(_OWN_NAME not in line for line in self._records.lines(start, stop))

@@ -130,12 +130,14 @@ class Layout:
         except FileNotFoundError:
             return None
 
-    def read_head(self) -> TreeHead | None:
-        """What the latest signed note says, its signature not looked at; TamperedError if it cannot be read."""
+    def read_head(self, *, strict: bool = True) -> TreeHead | None:
+        """What the latest signed note says, its signature not looked at; if it cannot be read, TamperedError or, unless `strict`, None."""
         note = self.read_note()
         try:
             return None if note is None else parse_note(note)
         except ProofError as error:
+            if not strict:
+                return None
             raise TamperedError(f"{self.tree_head} cannot be read: {error.reason}") from error
 
     def check_size(self, head: TreeHead | None, size: int) -> None:

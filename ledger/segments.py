@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -39,6 +41,8 @@ from ledger.store import NO_META, Tail
 from ledger.tree_head import Signer, TreeHead
 
 __all__ = ["FileStore"]
+
+T = TypeVar("T")
 
 _NUM_APPENDERS = 8
 
@@ -80,7 +84,7 @@ class FileStore:
         self._reader = SegmentReader(self._layout, self._places, settings, lambda: self._writer.is_locked_here)
         watch_forks(self)
         try:
-            self._unheld_head = self._layout.read_head()
+            self._unheld_head = self._layout.read_head(strict=write)
             if write:
                 self._writer.clear_old_mark()
                 self._put_right()
@@ -159,10 +163,10 @@ class FileStore:
 
     def scan(self, *, start: int = 0, stop: int | None = None, streams: str = "*", names: str = "*") -> Iterator[Record]:
         chosen, make = Selection(streams, names).choose, self._make_record
-        return (make(line, each) for lines in self._lines(start, stop) for line, each in chosen(lines))
+        return (make(line, each) for lines in self._lines(start, stop, self._reader.walk) for line, each in chosen(lines))
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        return (line for lines in self._lines(start, stop) for line, _ in lines)
+        return chain.from_iterable(self._lines(start, stop, self._reader.walk_texts))
 
     def version(self, stream: str) -> int:
         with self._mutex:
@@ -320,7 +324,7 @@ class FileStore:
         head = self._writer.journal.streams.get(stream)
         return self._reader.walk_segments([] if head is None else head.segments, self._writer.journal.position)
 
-    def _lines(self, start: int, stop: int | None) -> Iterator[Lines]:
+    def _lines(self, start: int, stop: int | None, walk: Callable[[Place, int, int], Iterator[T]]) -> Iterator[T]:
         with self._mutex:
             if stop is None or self._can_write:
                 self._catch_up()
@@ -328,7 +332,7 @@ class FileStore:
                 stop = end if stop is None else min(stop, end)
             self._check_open()
             place = self._places.before(start, self._writer.place.segment)
-        return self._reader.walk(place, start, stop)
+        return walk(place, start, stop)
 
     def _check_open(self) -> None:
         if self._closed_because:

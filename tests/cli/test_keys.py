@@ -159,6 +159,18 @@ def test_a_head_that_nobody_signed_is_not_handed_out(shell: Shell, tmp_path: Pat
     assert not (tmp_path / "proof").exists()
 
 
+def test_a_lost_head_is_signed_again(shell: Shell) -> None:
+    """A garbled head keeps nobody from reading; removed and signed anew, as the examination says, the ledger is whole."""
+    note = shell.ledger / "tree_head"
+    note.write_bytes(b"\xffgarbled")
+    assert run_command(["runs", "--ledger", str(shell.ledger)]) == 0
+    (found,) = json.loads(shell.run("fsck", "--json")[1])["findings"]
+    assert (found["code"], "remove it and sign anew" in found["action"]) == ("head_signature", True)
+    note.unlink()
+    assert shell.json("head", "--sign")["size"] == 1
+    assert shell.json("fsck")["findings"] == []
+
+
 def test_the_record_of_the_last_signature_is_proven_later(shell: Shell, tmp_path: Path) -> None:
     """What nothing is signed behind yet cannot be proven, which is told in one sentence, and can be after the next head."""
     command = ("prove", "1", "-o", str(tmp_path / "proof"))
