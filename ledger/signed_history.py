@@ -50,28 +50,41 @@ class SignedHistory:
         self.heads: list[RecordedHead] = []
         self._layout = layout
         self._origin = origin
+        self._vkey = vkey
         self._segment = 0
         self._offset = 0
+        """Behind the last whole batch that was read: what is not whole may be cut away, and other lines written in its place."""
 
     def refresh(self) -> None:
-        """Read what was appended since."""
+        """Read what was appended since; all anew if a repair dropped what was read."""
+        if self._is_cut():
+            self.ring, self.heads = KeyRing.created(self._vkey), []
+            self._segment, self._offset = 0, 0
         while self._read_segment() and self._layout.segment(self._segment + 1).exists():
             self._segment, self._offset = self._segment + 1, 0
 
+    def _is_cut(self) -> bool:
+        try:
+            return self._layout.segment(self._segment).stat().st_size < self._offset
+        except FileNotFoundError:
+            return self._offset > 0
+
     def _read_segment(self) -> bool:
-        """Read the rest of the segment, a piece at a time; False if there is none."""
+        """Read the whole batches in the rest of the segment, a piece at a time; False if there is no segment."""
         try:
             stream = self._layout.segment(self._segment).open("rb", buffering=0)
         except FileNotFoundError:
             return False
+        num_bytes = _PIECE_BYTES
         with stream:
-            while data := os.pread(stream.fileno(), _PIECE_BYTES, self._offset):
-                end = data.rfind(b"\n") + 1
-                if end == 0:
+            while data := os.pread(stream.fileno(), num_bytes, self._offset):
+                end = _end_of_batches(data)
+                if end == 0 and len(data) < num_bytes:
                     break
                 for line in _own_lines(data, end):
                     self._take(line)
                 self._offset += end
+                num_bytes = _PIECE_BYTES if end else 2 * num_bytes
         return True
 
     def latest(self) -> RecordedHead | None:
@@ -90,6 +103,18 @@ class SignedHistory:
                 self.ring = self.ring.after(envelope.q, event)
         except (msgspec.DecodeError, ValueError, ProofError):
             return  # whoever reads the line says that it is damaged
+
+
+def _end_of_batches(data: bytes) -> int:
+    """Length of the whole batches at the start of `data`; a last line that cannot be read counts as whole, and as damaged elsewhere."""
+    end = data.rfind(b"\n") + 1
+    try:
+        index, size = parse(data[data.rfind(b"\n", 0, end - 1) + 1 : end - 1]).b if end else (0, 0)
+    except (msgspec.DecodeError, ValueError):
+        return end
+    for _ in range(index if index < size else 0):
+        end = data.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    return end
 
 
 def _own_lines(data: bytes, end: int) -> Iterator[bytes]:
