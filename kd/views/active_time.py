@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from kd.run.events import RunPaused, RunResumed, RunStarted
+from kd.run.events import RunCancelled, RunFailed, RunPaused, RunRejected, RunResumed, RunStarted, RunSucceeded
 from kd.views.run_streams import is_of_owner
 from ledger.events import OwnerClaimed, OwnerReleased
 from ledger.record import Record
@@ -43,6 +43,8 @@ def apply_to_active_time(state: ActiveTime, record: Record, run: str) -> ActiveT
             return ActiveTime(_until(state, now_ms), None, now_ms, False, state.is_paused)
         case RunPaused():
             return ActiveTime(_until(state, now_ms), None, now_ms, state.has_owner, True)
+        case RunSucceeded() | RunRejected() | RunFailed() | RunCancelled():
+            return ActiveTime(_until(state, now_ms), None, now_ms, state.has_owner)
         case RunStarted() | RunResumed() if state.has_owner and state.since_ms is not None:
             return ActiveTime(state.settled_ms, state.since_ms, now_ms, True)
         case RunStarted() | RunResumed():

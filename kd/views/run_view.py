@@ -13,6 +13,7 @@ from kd.governance.events import GateEvaluated
 from kd.run import machine, states
 from kd.run.events import ProcessSampled
 from kd.run.stages import STAGES
+from kd.views.active_time import ActiveTime, apply_to_active_time
 from ledger.record import Record, UnknownEvent
 
 __all__ = ["IMPOSSIBLE", "RunView", "evolve_view", "view_runs"]
@@ -32,6 +33,7 @@ class RunView:
     """State of each stage that has events, by name."""
     started_ms: int | None = None
     last_ms: int | None = None
+    active: ActiveTime = field(factory=ActiveTime)
     last_position: int = -1
     num_records: int = 0
     num_unknown: int = 0
@@ -44,10 +46,8 @@ class RunView:
 
     @property
     def seconds(self) -> float:
-        """Time from the first record to the last, pauses included."""
-        if self.started_ms is None or self.last_ms is None:
-            return 0.0
-        return (self.last_ms - self.started_ms) / 1000
+        """How long it was worked on, up to the last record."""
+        return self.active.active_ms() / 1000
 
 
 def evolve_view(view: RunView, record: Record) -> RunView:
@@ -80,6 +80,7 @@ def evolve_view(view: RunView, record: Record) -> RunView:
         stages=stages,
         started_ms=record.time_ms if view.started_ms is None else view.started_ms,
         last_ms=record.time_ms,
+        active=apply_to_active_time(view.active, record, view.id),
         last_position=record.position,
         num_records=view.num_records + 1,
         num_unknown=num_unknown,

@@ -6,6 +6,7 @@ import pytest
 
 from kd.run import events as run_events
 from kd.views.run_progress import RunProgress, apply_to_progress, initial_progress
+from kd.views.run_view import RunView, evolve_view
 from tests.views.examples import RUN, START_MS, claimed, fold, recorded, released, step, training_run
 
 
@@ -32,6 +33,17 @@ def test_pauses_are_no_work() -> None:
     assert _progress(paused).active_seconds(_now(500)) == 20
     resumed = [*paused, claimed(100), (own, run_events.RunResumed(), 110), step(11, 130)]
     assert _progress(resumed).active_seconds() == 20 + 20
+
+
+def test_the_end_of_a_run_ends_its_work() -> None:
+    """What is recorded afterwards, as a waiver is, adds nothing until somebody resumes the run."""
+    own = f"run/{RUN}"
+    rows = [row for row in training_run(10) if not row[0].startswith("own/")]
+    ended = [*rows, (own, run_events.RunRejected(verdict="waiver_required"), 12), (own, run_events.PauseRequested(reason="x"), 900)]
+    assert _progress(ended).active_seconds() == 11
+    resumed = [*ended, (own, run_events.RunResumed(), 1000), (own, run_events.RunSucceeded(verdict="approved_with_waivers"), 1002)]
+    assert _progress(resumed).active_seconds() == 11 + 2
+    assert fold(evolve_view, RunView(id=RUN), recorded(resumed)).seconds == 11 + 2
 
 
 def test_runs_without_owner_records_count_from_their_starts() -> None:
