@@ -18,7 +18,7 @@ from ledger.layout import segment_name
 from ledger.lines import Envelope, parse, parse_lines
 from ledger.settings import LINE_MAX_BYTES
 
-__all__ = ["SEALED", "Lines", "Place", "Scanned", "complete_batches", "scan_batches", "sealed_lines"]
+__all__ = ["SEALED", "Lines", "Place", "Scanned", "complete_batches", "scan_batches", "sealed_lines", "sealed_texts"]
 
 Lines = list[tuple[bytes, Envelope]]
 
@@ -117,6 +117,21 @@ def sealed_lines(data: bytes, place: Place, *, whole_batches: bool) -> tuple[Lin
     if not _is_linked(lines[:1], place.chain) or ends != (place.position, place.position + len(lines) - 1):
         return None
     return _placed(lines, envelopes, num_bytes, place)
+
+
+def sealed_texts(data: bytes, place: Place) -> tuple[list[bytes], Place, str] | None:
+    """The same without what the lines say, in a third of the time; and the kind of the last one. A batch may go on in the next chunk."""
+    lines = data.split(b"\n")
+    lines.pop()
+    if not lines or not _is_linked(lines[:1], place.chain):
+        return None
+    try:
+        first, last = parse(lines[0]), parse(lines[-1])
+    except (ValueError, msgspec.DecodeError):
+        return None
+    num_bytes = sum(map(len, lines)) + len(lines)
+    end = Place(place.segment, place.offset + num_bytes, place.position + len(lines), chain_bytes(last.c))
+    return (lines, end, last.y) if (first.q, last.q + 1) == (place.position, end.position) else None
 
 
 def _parsed(data: bytes, *, whole_batches: bool) -> tuple[list[bytes], list[Envelope], int] | None:

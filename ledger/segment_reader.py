@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TypeVar
 
 from ledger.batches import BatchReader
 from ledger.layout import Layout
@@ -18,6 +19,8 @@ from ledger.tail import FileTail
 from ledger.tree_head import TreeHead
 
 __all__ = ["SegmentReader"]
+
+T = TypeVar("T")
 
 _BLOCK_BYTES = 1 << 18
 _LOOK_BYTES = 1 << 16
@@ -48,6 +51,32 @@ class SegmentReader:
 
     def walk(self, place: Place, start: int, stop: int, *, only_segment: bool = False, whole_batches: bool = False) -> Iterator[Lines]:
         """Chunks of lines at positions from `start` to before `stop`, read from `place` on."""
+        return self._walk(BatchReader.read, place, start, stop, only_segment=only_segment, whole_batches=whole_batches)
+
+    def walk_texts(self, place: Place, start: int, stop: int) -> Iterator[list[bytes]]:
+        """The same without what the lines say."""
+        return self._walk(BatchReader.read_texts, place, start, stop)
+
+    def walk_segments(self, segments: Iterable[int], stop: int) -> Iterator[Lines]:
+        """All lines of `segments` at positions before `stop`, batch by batch."""
+        starts = [self._places.start(segment) for segment in segments]
+        return (lines for place in starts for lines in self.walk(place, 0, stop, only_segment=True, whole_batches=True))
+
+    def tail(self, after: Cursor, highest: int, selection: Selection, decode: Callable[[bytes, Envelope], Record]) -> FileTail:
+        """What comes after `after`; `highest` is the number of the highest segment."""
+        place = self._places.before(after.position, highest)
+        return FileTail(self._layout, place, after, selection, decode, self._settings, self._places.learn, self._sealed.vouch)
+
+    def _walk(
+        self,
+        read: Callable[[BatchReader], list[T]],
+        place: Place,
+        start: int,
+        stop: int,
+        *,
+        only_segment: bool = False,
+        whole_batches: bool = False,
+    ) -> Iterator[list[T]]:
         num_records = stop - place.position
         with BatchReader(
             self._layout,
@@ -61,17 +90,7 @@ class SegmentReader:
         ) as reader:
             while reader.place.position < stop:
                 first = reader.place.position
-                lines = reader.read()
+                lines = read(reader)
                 if not lines:
                     return
                 yield lines[max(start - first, 0) : stop - first]
-
-    def walk_segments(self, segments: Iterable[int], stop: int) -> Iterator[Lines]:
-        """All lines of `segments` at positions before `stop`, batch by batch."""
-        starts = [self._places.start(segment) for segment in segments]
-        return (lines for place in starts for lines in self.walk(place, 0, stop, only_segment=True, whole_batches=True))
-
-    def tail(self, after: Cursor, highest: int, selection: Selection, decode: Callable[[bytes, Envelope], Record]) -> FileTail:
-        """What comes after `after`; `highest` is the number of the highest segment."""
-        place = self._places.before(after.position, highest)
-        return FileTail(self._layout, place, after, selection, decode, self._settings, self._places.learn, self._sealed.vouch)

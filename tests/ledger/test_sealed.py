@@ -88,9 +88,10 @@ def test_an_altered_segment_is_read_link_by_link(ledger: Path) -> None:
         bad = next(record for record in before if record.position > before[-1].position // 2 and b'"step"' in record.line)
         path = next(path for path in Layout(ledger).segments.iterdir() if bad.line in path.read_bytes())
         _change(path, bad.line, bad.line.replace(b'"step"', b'"stop"'))
-        with pytest.raises(CorruptError) as caught:
-            _followed(store)
-    assert (caught.value.segment, caught.value.position) == (path.name, bad.position)
+        for read in (lambda: list(store.lines()), lambda: _followed(store)):
+            with pytest.raises(CorruptError) as caught:
+                read()
+            assert (caught.value.segment, caught.value.position) == (path.name, bad.position)
 
 
 def test_a_digest_that_is_no_link_of_the_chain_vouches_for_nothing(ledger: Path) -> None:
@@ -138,6 +139,16 @@ def test_a_batch_that_is_handed_out_in_parts_is_the_same_batch(tmp_path: Path, c
     marks = places.marks()
     assert [mark.position // MARK_RECORDS for mark in marks] == [0, 1, 2, 3]
     assert all(stands(layout, mark) for mark in marks)
+
+
+def test_lines_are_those_of_the_records_however_they_are_read(ledger: Path) -> None:
+    """Before and after the segments are known to be whole, any part of the ledger has the lines of its records."""
+    with _opened(ledger) as store:
+        num_records = store.end().position
+        parts = [(start, stop) for start in range(0, num_records, 5) for stop in range(start, num_records + 5, 7)]
+        linked = [list(store.lines(start, stop)) for start, stop in parts]
+        lines = [record.line for record in _followed(store)]
+        assert [list(store.lines(start, stop)) for start, stop in parts] == linked == [lines[start:stop] for start, stop in parts]
 
 
 @given(data=st.data())
