@@ -15,7 +15,7 @@ import msgspec
 
 from ledger.chain import HEAD_BYTES, head, link
 from ledger.codec import Codec, Encoded, ReadBlob
-from ledger.errors import EntryTooLargeError
+from ledger.errors import EncodeError, EntryTooLargeError
 from ledger.record import Meta, Record
 from ledger.settings import LINE_MAX_BYTES
 
@@ -39,6 +39,7 @@ _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
 _KEY = re.compile(r"[A-Za-z0-9._:/+=@-]{1,200}")
 _STREAM_MAX_BYTES = 200
 _ACTOR_MAX_BYTES = 200
+_MAX_POSITION = 2**53 - 1
 _NO_META = Meta()
 _SPILLED = b',"e":{"$blob":"'
 """Stands in every line whose payload lies in a blob, and in hardly any other."""
@@ -122,10 +123,21 @@ def meta_bytes(meta: Meta, fence: int | None, num_redactions: int | None = None)
     """The field `m` with its name, or nothing."""
     if meta is _NO_META and fence is None and num_redactions is None:
         return b""
-    if meta.actor is not None and len(meta.actor.encode()) > _ACTOR_MAX_BYTES:
-        raise ValueError(f"The actor {meta.actor!r} has more than {_ACTOR_MAX_BYTES} bytes; give a shorter name.")
+    if meta.actor is not None:
+        _check_actor(meta.actor)
+    if meta.cause is not None and not 0 <= meta.cause <= _MAX_POSITION:
+        raise ValueError(f"The cause {meta.cause} is no position, expected 0 to {_MAX_POSITION}: give that of a record.")
     fields = MetaFields(a=meta.actor, f=fence, r=num_redactions, z=meta.cause)
     return b"" if fields == MetaFields() else b',"m":' + _ENCODER.encode(fields)
+
+
+def _check_actor(actor: str) -> None:
+    try:
+        num_bytes = len(actor.encode())
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"The actor {actor!r} holds half a character, expected text: give another name.") from error
+    if num_bytes > _ACTOR_MAX_BYTES:
+        raise ValueError(f"The actor {actor!r} has more than {_ACTOR_MAX_BYTES} bytes; give a shorter name.")
 
 
 def build_batch(

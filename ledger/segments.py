@@ -147,10 +147,16 @@ class FileStore:
         meta: Meta = NO_META,
         durability: Durability | None = None,
     ) -> Appended:
+        loop = asyncio.get_running_loop()
+        work = partial(self.append, stream, events, expected=expected, key=key, guards=guards, meta=meta, durability=durability)
+        self._check_writable()
         if self._appenders is None:
             self._appenders = ThreadPoolExecutor(_NUM_APPENDERS, thread_name_prefix="ledger-append")
-        work = partial(self.append, stream, events, expected=expected, key=key, guards=guards, meta=meta, durability=durability)
-        return await asyncio.get_running_loop().run_in_executor(self._appenders, work)
+        try:
+            appending = loop.run_in_executor(self._appenders, work)
+        except RuntimeError as error:  # the executor was shut down in this instant
+            raise LedgerClosedError("The ledger is closed: open it again.") from error
+        return await appending
 
     def read(self, stream: str, *, start: int = 0, at: int | None = None) -> Iterator[Record]:
         with self._mutex:
@@ -325,6 +331,7 @@ class FileStore:
         return self._reader.walk_segments([] if head is None else head.segments, self._writer.journal.position)
 
     def _lines(self, start: int, stop: int | None, walk: Callable[[Place, int, int], Iterator[T]]) -> Iterator[T]:
+        start = max(start, 0)
         with self._mutex:
             if stop is None or self._can_write:
                 self._catch_up()

@@ -94,7 +94,7 @@ class Store(Protocol):
         ...
 
     def scan(self, *, start: int = 0, stop: int | None = None, streams: str = "*", names: str = "*") -> Iterator[Record]:
-        """All records from position `start` to before `stop` whose stream and name match the globs."""
+        """All records from position `start` to before `stop` whose stream and name match the globs; no position is below 0."""
         ...
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -218,12 +218,12 @@ class MemoryStore:
     def scan(self, *, start: int = 0, stop: int | None = None, streams: str = "*", names: str = "*") -> Iterator[Record]:
         self._check_open()
         selection = Selection(streams, names)
-        chosen = [row for row in self._lines[start:stop] if selection.includes(row[1])]
+        chosen = [row for row in self._between(start, stop) if selection.includes(row[1])]
         return (self._make_record(line, envelope) for line, envelope in chosen)
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         self._check_open()
-        return (line for line, _ in self._lines[start:stop])
+        return (line for line, _ in self._between(start, stop))
 
     def version(self, stream: str) -> int:
         self._check_open()
@@ -258,6 +258,9 @@ class MemoryStore:
         """Wake `tail` no more."""
         with self._mutex:
             self._tails = [each for each in self._tails if each is not tail]
+
+    def _between(self, start: int, stop: int | None) -> list[tuple[bytes, Envelope]]:
+        return self._lines[max(start, 0) : None if stop is None else max(stop, 0)]
 
     def _cursor(self, position: int) -> Cursor:
         return self._genesis if position == 0 else Cursor(position=position, chain=self._lines[position - 1][1].c)

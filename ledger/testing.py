@@ -5,6 +5,7 @@ A backend subclasses `StoreConformance` with `new_store` and `reopen`, and a tes
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
@@ -16,7 +17,15 @@ from ledger.chain import verify_lines
 from ledger.clock import Clock
 from ledger.crash_matrix import CrashMatrix
 from ledger.decider import Decider, fold
-from ledger.errors import ConflictError, FencedError, KeyReusedError, LedgerClosedError, UnregisteredEventError, VersionConflictError
+from ledger.errors import (
+    ConflictError,
+    EncodeError,
+    FencedError,
+    KeyReusedError,
+    LedgerClosedError,
+    UnregisteredEventError,
+    VersionConflictError,
+)
 from ledger.events import LedgerCreated
 from ledger.follow import follow
 from ledger.record import Cursor, Guard, Meta, Record
@@ -157,6 +166,9 @@ class StoreConformance:
         chosen = [r for r in scanned if r.stream == "run/1" and r.name == "conformance.decided"]
         assert list(store.scan(streams="run/1", names="*.decided")) == chosen
         assert list(store.scan(start=3, stop=7)) == scanned[3:7]
+        for start, stop, wanted in ((-2, None, scanned), (0, -1, []), (-3, 2, scanned[:2]), (5, 3, []), (len(scanned) + 9, None, [])):
+            assert list(store.scan(start=start, stop=stop)) == wanted
+            assert list(store.lines(start, stop)) == [r.line for r in wanted]
         assert list(store.read("run/1", start=2)) == list(store.read("run/1"))[2:]
         followed = follow(store, after=Cursor.genesis(CONFORMANCE_ORIGIN), stop=lambda: True)
         assert list(followed) == scanned
@@ -210,11 +222,22 @@ class StoreConformance:
             thread.join()
         assert sorted(wins) == list(range(1, store.version("run/a") + 1))
 
+    def test_meta_that_no_line_can_hold_is_refused(self) -> None:
+        """A cause is a position, and an actor is a text; what is neither appends nothing."""
+        store = self.new_store(FixedClock())
+        for cause in (-7, 2**60):
+            meta = Meta(cause=cause)
+            _raises(ValueError, lambda meta=meta: store.append("run/a", [Measured(value=1)], meta=meta))  # type: ignore[misc]
+        _raises(EncodeError, lambda: store.append("run/a", [Measured(value=1)], meta=Meta(actor="\ud800")))
+        assert store.version("run/a") == 0
+
     def test_a_closed_store_refuses(self) -> None:
         """After closing, reading and appending raise LedgerClosedError."""
         store = self.new_store(FixedClock())
+        asyncio.run(store.append_async("run/a", [Measured(value=1)]))
         store.close()
         _raises(LedgerClosedError, lambda: store.append("run/a", [Measured(value=1)]))
+        _raises(LedgerClosedError, lambda: asyncio.run(store.append_async("run/a", [Measured(value=1)])))
         _raises(LedgerClosedError, store.end)
 
     def _fill(self, store: Store) -> None:
