@@ -130,11 +130,20 @@ def _darwin_type(path: Path) -> str:
 
 
 def boot_id() -> str:
-    """A name for the time since the machine was started."""
+    """A name for the time since the machine was started; `unknown` where the system does not say."""
+    if sys.platform == "darwin":
+        return _darwin_boot_id()
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return "unknown"
+
+
+def _darwin_boot_id() -> str:
+    buffer = ctypes.create_string_buffer(256)
+    num_bytes = ctypes.c_size_t(len(buffer))
+    failed = ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", buffer, ctypes.byref(num_bytes), None, ctypes.c_size_t(0))
+    return "unknown" if failed else buffer.value.decode(errors="replace").strip() or "unknown"
 
 
 def host_name() -> str:

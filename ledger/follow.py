@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -50,7 +51,9 @@ def _wait(tail: Tail) -> None:
     if wakeup is None:
         time.sleep(tail.check_seconds)
     else:
-        select.select([wakeup], [], [], tail.check_seconds)
+        waiting = select.poll()  # unlike select, for descriptors of any number
+        waiting.register(wakeup, select.POLLIN)
+        waiting.poll(math.ceil(1000 * tail.check_seconds))
 
 
 async def _wait_async(tail: Tail) -> None:

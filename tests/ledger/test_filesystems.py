@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ledger.disk import Disk, filesystem_type, type_in_statfs, type_in_table
+from ledger.disk import Disk, boot_id, filesystem_type, type_in_statfs, type_in_table
 from ledger.errors import NotDurableWarning, UnsupportedFilesystemError
 from ledger.events import LedgerCreated
 from ledger.filesystems import judge_filesystem, self_test
@@ -125,3 +127,12 @@ def test_a_folder_that_cannot_be_written_fails_the_test(tmp_path: Path) -> None:
     """A test that cannot even begin is failed."""
     tmp_path.chmod(0o555)
     assert "a system call failed" in str(self_test(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform not in {"linux", "darwin"}, reason="other systems do not say")
+def test_the_time_since_the_start_has_one_name() -> None:
+    """The same in every process, without a space, so that a mark of an earlier start is told from one of this."""
+    command = "from ledger.disk import boot_id; print(boot_id())"
+    other = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
+    assert boot_id() == other.rstrip("\n") != "unknown"
+    assert len(boot_id().split()) == 1

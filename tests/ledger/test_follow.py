@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import resource
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from ledger.follow import follow
 from ledger.opening import open_ledger
 from ledger.record import Cursor
 from ledger.settings import LedgerSettings
+from ledger.store import MemoryStore
 from ledger.tail import FileTail
 from ledger.watch import PollWatch, watch_folder
 from tests.ledger.examples import ORIGIN, REGISTRY, Saved, Stepped, fill, new_ledger
@@ -85,6 +89,25 @@ def test_without_a_kernel_watch_it_looks_often(tmp_path: Path) -> None:
         assert tail.check_seconds == 0.001
         assert tail.read() == list(store.scan())
         tail.close()
+
+
+def test_a_descriptor_of_any_number_wakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may have more than a thousand files open when it begins to follow."""
+    store = MemoryStore(REGISTRY)
+    store.append("run/a", [Stepped(step=1)])
+    tail = store.tail(store.end())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2_000), limits[1]))
+    far = fcntl.fcntl(tail.wakeup_fileno() or 0, fcntl.F_DUPFD, 1_500)
+    monkeypatch.setattr(tail, "wakeup_fileno", lambda: far)
+    monkeypatch.setattr(tail, "check_seconds", 0.0)
+    monkeypatch.setattr(store, "tail", lambda *_, **__: tail)
+    answers = iter((False, True))
+    try:
+        assert list(follow(store, after=store.end(), stop=lambda: next(answers))) == []
+    finally:
+        os.close(far)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_the_kernel_says_when_there_is_more(tmp_path: Path) -> None:
