@@ -22,7 +22,7 @@ from ledger.record import BlobRef, UnknownEvent
 from ledger.registry import Durability, Entry, Registry
 from ledger.strict import structure
 
-__all__ = ["Codec", "Encoded", "ReadBlob", "spilled"]
+__all__ = ["Codec", "Encoded", "ReadBlob", "is_spilled", "spilled"]
 
 ReadBlob = Callable[[BlobRef], bytes]
 
@@ -85,7 +85,7 @@ class Codec:
 
     def decode(self, name: str, version: int, payload: bytes | msgspec.Raw, read_blob: ReadBlob) -> object:
         """The event with this name, version and payload; UnknownEvent where this program has no class for it."""
-        if bytes(memoryview(payload)[: len(_SPILLED)]) == _SPILLED:
+        if is_spilled(payload):
             payload = read_blob(spilled(payload))
         return self.decode_whole(name, version, payload)
 
@@ -135,6 +135,11 @@ class Codec:
         """Whether events of this name and version can be read as typed values."""
         entry = self._by_name.get(name)
         return entry is not None and version <= entry.version
+
+
+def is_spilled(payload: bytes | msgspec.Raw) -> bool:
+    """Whether `payload` is a reference to the blob that holds it."""
+    return bytes(memoryview(payload)[: len(_SPILLED)]) == _SPILLED
 
 
 def spilled(payload: bytes | msgspec.Raw) -> BlobRef:

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 from attrs import define, field, frozen
 
-from ledger.codec import spilled
+from ledger.codec import is_spilled, spilled
 from ledger.errors import BlobPinnedError, write_error
 from ledger.events import LEDGER_STREAM, BlobReleased, BlobsCollected
 from ledger.lines import parse
@@ -36,7 +36,6 @@ _ASIDE = (b'"y":"ledger.blob_released/1"', b'"y":"ledger.blobs_collected/1"')
 _RELEASE = msgspec.json.Decoder(BlobReleased)
 _OPENED = b'"y":"ledger.segment_opened/1"'
 _SPILLED = b'"e":{"$blob":"'
-_SPILL = b'{"$blob":"'
 
 
 @frozen(kw_only=True)
@@ -94,7 +93,7 @@ class Needs:
                 return
         if _SPILLED in line or _OPENED in line:
             self.pinned.update(digests)
-        if _SPILLED in line and bytes(payload := parse(line).e).startswith(_SPILL):
+        if _SPILLED in line and is_spilled(payload := parse(line).e):
             digests = [*digests, *_digests(self.read_spilled(spilled(payload)))]
         for digest in digests:
             self.named[digest] = self.position

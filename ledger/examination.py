@@ -21,7 +21,7 @@ from attrs import define, field
 
 from ledger.blobs import Blobs
 from ledger.chain import HEAD_BYTES, chain_bytes, head, link
-from ledger.codec import Codec, spilled
+from ledger.codec import Codec, is_spilled, spilled
 from ledger.errors import BlobDamagedError, BlobMissingError, DecodeError, PayloadError
 from ledger.events import OWNER_STREAMS
 from ledger.findings import Finding, finding
@@ -33,7 +33,6 @@ from ledger.settings import LINE_MAX_BYTES
 __all__ = ["Examination"]
 
 _BLOB_REF = re.compile(rb'\{"num_bytes":([0-9]+),"sha256":"([0-9a-f]{64})"\}')
-_SPILL = b'{"$blob":"'
 _FIELDS = attrgetter("q", "v", "b", "s", "t", "k", "m")
 
 
@@ -236,7 +235,7 @@ class Examination:
 
     def _content(self, envelope: Envelope) -> Iterator[tuple[str, str]]:
         payload = bytes(envelope.e)
-        if payload.startswith(_SPILL):
+        if is_spilled(payload):
             self.num_spilled += 1
             ref = spilled(payload)
             self.named.setdefault(ref, envelope.q)
@@ -259,7 +258,7 @@ class Examination:
             return
         try:
             codec.decode(name, version, payload, self._blobs.read)
-            if self._is_deep and not payload.startswith(_SPILL):
+            if self._is_deep and not is_spilled(payload):
                 codec.decode_strictly(name, version, payload)
         except PayloadError as error:
             is_unknown_field = all(problem.startswith("unknown key") for problem in error.problems)

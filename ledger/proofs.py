@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 from attrs import frozen
 
+from ledger.codec import is_spilled, spilled
 from ledger.errors import CorruptError, HeadConflictError, KeyFileError, ProofError
 from ledger.layout import Layout
 from ledger.line_search import find_line
@@ -41,6 +42,12 @@ class VerifiedLine:
     def envelope(self) -> Envelope:
         """The line's fields, with its payload as JSON bytes."""
         return parse(self.line)
+
+    @property
+    def payload_sha256(self) -> str | None:
+        """The blob that holds the payload, where it was too long for the line."""
+        payload = bytes(self.envelope.e)
+        return spilled(payload).sha256 if is_spilled(payload) else None
 
     def names(self, sha256: str) -> bool:
         """Whether the payload names the file with this digest."""

@@ -13,7 +13,7 @@ from attrs import asdict, define, field, frozen
 
 from ledger.batches import BatchReader
 from ledger.blobs import Blobs
-from ledger.codec import spilled
+from ledger.codec import is_spilled, spilled
 from ledger.disk import filesystem_type, lock_holder
 from ledger.events import TreeHeadSigned
 from ledger.layout import Layout, segment_name
@@ -24,7 +24,6 @@ from ledger.settings import LedgerSettings
 __all__ = ["LedgerStats", "LongLine", "NameStats", "SegmentStats", "ledger_stats"]
 
 _NUM_LONGEST = 5
-_SPILL = b'{"$blob":"'
 
 
 @frozen(kw_only=True)
@@ -168,8 +167,7 @@ class _Tally:
                 heapq.heapreplace(self.longest, (num_bytes, -envelope.q, name))
             if envelope.m is not None and envelope.m.r is not None:
                 self.num_redactions += envelope.m.r
-            payload = bytes(memoryview(envelope.e)[: len(_SPILL)])
-            if payload == _SPILL:
+            if is_spilled(envelope.e):
                 self.num_spilled += 1
                 self.num_spilled_bytes += spilled(envelope.e).num_bytes
             elif name == "ledger.tree_head_signed":

@@ -71,7 +71,8 @@ def verify(
     found = verify_proof(text, vkey or key_folder(os.environ).trusted())
     digest = None if artifact is None else _digest(artifact)
     if digest is not None and not found.names(digest):
-        raise ProofError(f"the record does not name {artifact}, whose SHA-256 is {digest}")
+        where = f"; its payload lies in the blob {found.payload_sha256}, which names what it names" if found.payload_sha256 else ""
+        raise ProofError(f"the record does not name {artifact}, whose SHA-256 is {digest}{where}")
     if json:
         print_document(_document(found) | {"artifact_sha256": digest})
     else:

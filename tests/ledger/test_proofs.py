@@ -152,6 +152,19 @@ def test_a_proven_record_names_its_artifact(store: FileStore) -> None:
     assert verified.names(ref.sha256)
     assert not verified.names(hashlib.sha256(b"other").hexdigest())
     assert not verified.names("")
+    assert verified.payload_sha256 is None
+
+
+def test_a_proof_says_where_a_payload_that_is_not_in_its_line_lies(store: FileStore) -> None:
+    """A record too long for a line names its payload, and what that names cannot be told from the proof alone."""
+    refs = tuple(store.blobs.put_bytes(b"%d" % number) for number in range(700))
+    position = store.append("run/a", [Filed(blobs=refs)]).first
+    store.sign_head()
+    verified = verify_proof(prove(store, position), _KEYS)
+    assert verified.payload_sha256 is not None
+    assert verified.names(verified.payload_sha256)
+    assert not verified.names(refs[0].sha256)
+    assert (store.path / "blobs" / "sha256" / verified.payload_sha256[:2] / verified.payload_sha256).is_file()
 
 
 @pytest.mark.parametrize("with_tiles", [True, False])
