@@ -22,8 +22,8 @@ _FEW_RECORDS, _MAX_RECORDS = 1_024, 16_384
 """Read together: few at first, so that something is found soon, then more, since finding where to begin takes time."""
 _BLOCK_RECORDS = 4_096
 """Held against the filter together; then keys are drawn."""
-_POST_SECONDS = 0.1
-_REST_SECONDS = 0.001
+_POST_SECONDS = 0.25
+_REST_SECONDS = 0.0001
 
 
 class FilterScan:
@@ -83,6 +83,7 @@ class FilterScan:
         num_records = _FEW_RECORDS
         try:
             while not self._is_stopping:
+                has_found = len(self) > 0
                 if self._wanted_end > self._end:
                     stop = min(self._wanted_end, self._end + _MAX_RECORDS)
                     self._newer.extend(self._matches(self._end, stop))
@@ -97,7 +98,7 @@ class FilterScan:
                     with self._condition:
                         self._condition.wait_for(lambda: self._is_stopping or self._wanted_end > self._end)
                     continue
-                self._tell(at_once=False)
+                self._tell(at_once=len(self) > 0 and not has_found)
         except (LedgerError, OSError) as error:
             self.problem = str(error)
             self._tell(at_once=True)
