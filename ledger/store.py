@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import structs
 
+from ledger.blobs import Blobs
 from ledger.chain import chain_bytes
 from ledger.clock import Clock, SystemClock
 from ledger.codec import Codec
@@ -70,7 +71,8 @@ class Store(Protocol):
     ) -> Appended:
         """Append `events` to `stream`, all or nothing.
 
-        A known `key` returns the first append's answer; then `expected` (the stream's version) and `guards` must hold.
+        A known `key` returns the first append's answer; then `expected` (the stream's version) and `guards` must hold, and
+        every blob that an event names must be stored.
         The batch is acknowledged in the strongest class of its events; `durability` can only strengthen that.
         """
         ...
@@ -123,7 +125,10 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """A store for tests and for rehearsals; it makes the same bytes as any other, and forgets them."""
+    """A store for tests and for rehearsals; it makes the same bytes as any other, and forgets them.
+
+    `blobs` are those that events may name; without them any blob may be named, as nobody knows which there are.
+    """
 
     def __init__(
         self,
@@ -134,7 +139,9 @@ class MemoryStore:
         settings: LedgerSettings | None = None,
         filesystem: str = "memory",
         redactor: Redactor | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
+        self._named_blobs = blobs
         self._codec = Codec(registry)
         self._make_record = record_maker(self._codec, self._read_blob)
         self._redactor = redactor
@@ -181,6 +188,7 @@ class MemoryStore:
             if found is not None:
                 return found
             journal.check(stream, expected, guards)
+            self._check_blobs(ready.blobs)
             batch = build_batch(
                 ready.events,
                 position=journal.position,
@@ -274,6 +282,11 @@ class MemoryStore:
         if ref.sha256 not in self._blobs:
             raise BlobMissingError(ref.sha256)
         return self._blobs[ref.sha256]
+
+    def _check_blobs(self, refs: Sequence[BlobRef]) -> None:
+        for ref in refs:
+            if self._named_blobs is not None and ref.sha256 not in self._blobs and not self._named_blobs.has(ref):
+                raise BlobMissingError(ref.sha256)
 
     def _check_open(self) -> None:
         if self._is_closed:

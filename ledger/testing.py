@@ -18,6 +18,7 @@ from ledger.clock import Clock
 from ledger.crash_matrix import CrashMatrix
 from ledger.decider import Decider, fold
 from ledger.errors import (
+    BlobMissingError,
     ConflictError,
     EncodeError,
     FencedError,
@@ -28,7 +29,7 @@ from ledger.errors import (
 )
 from ledger.events import LedgerCreated
 from ledger.follow import follow
-from ledger.record import Cursor, Guard, Meta, Record
+from ledger.record import BlobRef, Cursor, Guard, Meta, Record
 from ledger.registry import Durability, Entry, Registry
 from ledger.store import MemoryStore, Store
 
@@ -37,6 +38,7 @@ __all__ = [
     "CONFORMANCE_REGISTRY",
     "CrashMatrix",
     "Decided",
+    "Filed",
     "FixedClock",
     "Measured",
     "StoreConformance",
@@ -79,11 +81,19 @@ class Decided:
     choice: str
 
 
+@frozen(kw_only=True)
+class Filed:
+    """An event that names a blob."""
+
+    blob: BlobRef
+
+
 CONFORMANCE_ORIGIN = "conformance.invalid/store"
 CONFORMANCE_REGISTRY = Registry(
     (
         Entry(name="conformance.measured", cls=Measured, durability=Durability.METRIC),
         Entry(name="conformance.decided", cls=Decided, durability=Durability.TRANSITION),
+        Entry(name="conformance.filed", cls=Filed, durability=Durability.TRANSITION),
     )
 )
 _NUM_WRITERS = 16
@@ -93,7 +103,7 @@ class StoreConformance:
     """What every store promises; each test begins with an empty one."""
 
     def new_store(self, clock: Clock) -> Store:
-        """An empty store with the conformance origin and registry."""
+        """An empty store with the conformance origin and registry, and no blobs."""
         raise NotImplementedError
 
     def reopen(self, store: Store, clock: Clock) -> Store:
@@ -221,6 +231,14 @@ class StoreConformance:
         for thread in threads:
             thread.join()
         assert sorted(wins) == list(range(1, store.version("run/a") + 1))
+
+    def test_a_blob_that_is_named_must_be_stored(self) -> None:
+        """An event that names a blob which is not there is refused; the version is looked at first."""
+        store = self.new_store(FixedClock())
+        ref = BlobRef(sha256="a" * 64, num_bytes=3)
+        _raises(BlobMissingError, lambda: store.append("run/a", [Filed(blob=ref)]))
+        _raises(VersionConflictError, lambda: store.append("run/a", [Filed(blob=ref)], expected=1))
+        assert store.version("run/a") == 0
 
     def test_meta_that_no_line_can_hold_is_refused(self) -> None:
         """A cause is a position, and an actor is a text; what is neither appends nothing."""

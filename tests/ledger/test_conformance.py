@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.blobs import Blobs
 from ledger.clock import Clock
 from ledger.opening import create_ledger, open_ledger
 from ledger.store import MemoryStore, Store
@@ -15,8 +16,12 @@ from ledger.testing import CONFORMANCE_ORIGIN, CONFORMANCE_REGISTRY, StoreConfor
 class TestMemoryStore(StoreConformance):
     """The store in memory."""
 
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self._blobs = Blobs(tmp_path)
+
     def new_store(self, clock: Clock) -> Store:
-        return MemoryStore(CONFORMANCE_REGISTRY, origin=CONFORMANCE_ORIGIN, clock=clock)
+        return MemoryStore(CONFORMANCE_REGISTRY, origin=CONFORMANCE_ORIGIN, clock=clock, blobs=self._blobs)
 
     def reopen(self, store: Store, clock: Clock) -> Store:
         return store
