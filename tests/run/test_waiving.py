@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,15 @@ from kd.governance.events import GovernanceCompleted, VerdictIssued, WaiverAccep
 from kd.governance.waivers import Waiver, WaiverBook, waive
 from kd.run import states as s
 from kd.run.redaction import redactor_of
-from kd.run.runner import Runner
 from kd.run.waiving import grant_waiver, judgement_of, limit_text, parse_end, parse_limit, time_text
 from ledger import create_ledger, open_ledger
 from ledger.errors import CommandRejectedError
 from ledger.head_examination import Trust
-from ledger.ownership import claim
 from ledger.record import Meta, Record
 from ledger.segments import FileStore
 from ledger.testing import FixedClock
 from tests.governance.waiver_examples import DAY_MS, NOW_MS, waiver
-from tests.run.waiting_run import RUN, write_waiting_run
+from tests.run.waiting_run import RUN, resume_run, write_waiting_run
 
 KL, SPEED = waiver("kl", 6.125), waiver("speed", None, expires_ms=NOW_MS + 3 * DAY_MS)
 
@@ -43,18 +40,6 @@ def grant(store: FileStore, *granted: Waiver, now_ms: int = NOW_MS) -> None:
         grant_waiver(store, RUN, each, actor="ana@host", now_ms=now_ms)
 
 
-def resume(store: FileStore, *, now_ms: int = NOW_MS, is_interrupted: Callable[[], bool] = lambda: False) -> s.RunState:
-    """What a new owner makes of the run at `now_ms`."""
-    ownership = claim(store, RUN, "ana@host")
-    try:
-        clock, scratch = FixedClock(now_ms), store.path / "work" / RUN
-        runner = Runner(store, RUN, ownership, scratch=scratch, clock=clock, is_interrupted=is_interrupted)
-        runner.start()
-        return runner.drive()
-    finally:
-        ownership.release()
-
-
 def of(store: FileStore, kind: type) -> list[Record]:
     return [record for record in store.scan(streams=f"run/{RUN}*") if isinstance(record.event, kind)]
 
@@ -67,7 +52,7 @@ def audit_codes(store: FileStore) -> list[str]:
 def test_waivers_that_cover_all_let_the_run_succeed(store: FileStore) -> None:
     """Granted, accepted because of the request, applied in the batch of the verdict, and the run succeeds until the first one ends."""
     grant(store, KL, SPEED)
-    state = resume(store)
+    state = resume_run(store)
     assert isinstance(state, s.Succeeded)
     assert state.verdict == "approved_with_waivers"
     requests = [record.position for record in store.scan(names="run.waiver_granted")]
@@ -90,7 +75,7 @@ def test_the_stored_verdict_says_what_it_rests_on(store: FileStore) -> None:
             documents.append(json.loads(stream.read()))
         if len(documents) == 1:
             grant(store, KL, SPEED)
-            resume(store)
+            resume_run(store)
     assert documents[1].keys() - documents[0].keys() == {"waivers", "decided_at_ms", "valid_until_ms"}
     assert [use["gate_id"] for use in documents[1]["waivers"]] == ["kl", "speed"]
 
@@ -98,22 +83,22 @@ def test_the_stored_verdict_says_what_it_rests_on(store: FileStore) -> None:
 def test_a_run_that_is_paused_while_it_is_judged_again_goes_on(store: FileStore) -> None:
     """An owner who is interrupted after the answers leaves a paused run, and the next one decides."""
     grant(store, KL, SPEED)
-    assert isinstance(resume(store, is_interrupted=lambda: True), s.Paused)
+    assert isinstance(resume_run(store, is_interrupted=lambda: True), s.Paused)
     assert (len(of(store, WaiverAccepted)), len(of(store, VerdictIssued))) == (2, 1)
-    assert isinstance(resume(store), s.Succeeded)
+    assert isinstance(resume_run(store), s.Succeeded)
     assert audit_codes(store) == []
 
 
 def test_one_waiver_of_two_leaves_the_run_rejected(store: FileStore) -> None:
     """Nothing is used up by a verdict that does not approve; the second waiver then completes the first."""
     grant(store, KL)
-    state = resume(store)
+    state = resume_run(store)
     assert isinstance(state, s.Rejected)
     assert (state.verdict, of(store, WaiverApplied)) == ("waiver_required", [])
     with pytest.raises(CommandRejectedError, match="kd judge waive"):
-        resume(store)
+        resume_run(store)
     grant(store, SPEED)
-    assert isinstance(resume(store), s.Succeeded)
+    assert isinstance(resume_run(store), s.Succeeded)
     assert [record.event.applied.use_number for record in of(store, WaiverApplied)] == [1, 1]  # type: ignore[attr-defined]
     assert audit_codes(store) == []
 
@@ -121,7 +106,7 @@ def test_one_waiver_of_two_leaves_the_run_rejected(store: FileStore) -> None:
 def test_a_waiver_that_ended_before_the_owner_came_is_rejected(store: FileStore) -> None:
     """The request is judged at the owner's time; the reason is recorded, because of the request, and the run is rejected again."""
     grant(store, KL, SPEED)
-    assert isinstance(resume(store, now_ms=SPEED.expires_ms), s.Rejected)
+    assert isinstance(resume_run(store, now_ms=SPEED.expires_ms), s.Rejected)
     (rejected,) = of(store, WaiverRejected)
     assert rejected.meta.cause == rejected.event.request  # type: ignore[attr-defined]
     assert "ended 0 hours ago" in rejected.event.reason  # type: ignore[attr-defined]
@@ -153,7 +138,7 @@ def test_secrets_are_taken_out_before_a_waiver_gets_its_id(tmp_path: Path) -> No
         made = waiver("kl", 6.125, description="the token hunter2-hunter2 had run out")
         stored = grant_waiver(store, RUN, made, actor="ana@host", now_ms=NOW_MS)
         assert (stored.id == made.id, "hunter2" in stored.description) == (False, False)
-        resume(store)
+        resume_run(store)
         assert len(of(store, WaiverAccepted)) == 1
 
 
@@ -161,11 +146,11 @@ def test_a_crash_at_any_record_ends_in_the_same_verdict(store: FileStore, tmp_pa
     """An owner that dies after any batch on the way leaves a run that the next one brings to the same end, with each use counted once."""
     grant(store, KL, SPEED)
     before = store.end().position
-    resume(store)
+    resume_run(store)
     batches = [record.position for record in store.scan(start=before) if record.batch_index == 1 and record.stream[:4] == "run/"]
     for number, cut in enumerate(batches):
         copy = _copied(store, tmp_path / f"cut-{number}", stop=cut)
-        state = resume(copy)
+        state = resume_run(copy)
         assert isinstance(state, s.Succeeded), cut
         assert [len(of(copy, kind)) for kind in (WaiverAccepted, WaiverApplied)] == [2, 2]
         assert len({record.event.verdict.id for record in of(copy, VerdictIssued)}) == 2  # type: ignore[attr-defined]

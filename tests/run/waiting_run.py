@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from kd.events import REGISTRY
@@ -12,14 +13,18 @@ from kd.governance.executor import execute
 from kd.governance.machine import STAGE, verdict_of
 from kd.ports import Ports
 from kd.run import events as ev
+from kd.run import states
 from kd.run.config_file import load_run_config
+from kd.run.runner import Runner
+from kd.run.waiving import grant_waiver
 from ledger import create_ledger
+from ledger.ownership import claim
 from ledger.segments import FileStore
 from ledger.testing import FixedClock
 from tests.fakes import run_stage
-from tests.governance.waiver_examples import NOW_MS
+from tests.governance.waiver_examples import DAY_MS, NOW_MS, waiver
 
-__all__ = ["GATES", "RUN", "write_waiting_run"]
+__all__ = ["GATES", "RUN", "resume_run", "write_waiting_run", "write_waived_run"]
 
 RUN = "slow-ab12"
 _STUDENT_KL = GateRule(id="kl", metric="kl_nats", suite="lm", slice="student", rule="<=", theta=5.0)
@@ -67,3 +72,25 @@ def write_waiting_run(path: Path, *, gates: GateSet = GATES, run: str = RUN) -> 
     store.append(stream, [completed])
     store.append(stream, [end(verdict=verdict.status)])
     return store
+
+
+def write_waived_run(path: Path) -> FileStore:
+    """The same, granted a waiver for 12 days and one for 40 hours, resumed and approved; a third waiver had come too late."""
+    store = write_waiting_run(path)
+    late = waiver("kl", 7.0, title="too late", expires_ms=NOW_MS + 1, approved_by="dan")
+    for each in (waiver("kl", 6.125), late, waiver("speed", None, max_uses=3, expires_ms=NOW_MS + 5 * DAY_MS // 3)):
+        grant_waiver(store, RUN, each, actor="ana@host", now_ms=NOW_MS)
+    resume_run(store, now_ms=NOW_MS + 1)
+    return store
+
+
+def resume_run(store: FileStore, *, now_ms: int = NOW_MS, is_interrupted: Callable[[], bool] = lambda: False) -> states.RunState:
+    """What a new owner makes of the run at `now_ms`."""
+    ownership = claim(store, RUN, "owner@host")
+    try:
+        clock, scratch = FixedClock(now_ms), store.path / "work" / RUN
+        runner = Runner(store, RUN, ownership, scratch=scratch, clock=clock, is_interrupted=is_interrupted)
+        runner.start()
+        return runner.drive()
+    finally:
+        ownership.release()

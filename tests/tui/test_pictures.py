@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.run.waiting_run import RUN, write_waived_run
 from tests.tui.judged_ledger import SECOND, write_judged_ledger
 from tests.tui.ledgers import make_ledger
 from tests.tui.pilots import digest_of
@@ -68,6 +69,14 @@ def test_runs_in_trouble_look_as_they_did(tmp_path: Path, size: str) -> None:
     """A run that was interrupted, one that is paused and one that failed."""
     make_ledger(tmp_path / "ledger").close()
     _compare(tmp_path / "ledger", tmp_path / f"trouble-{size}.svg", "--screen", "runs", "--size", size)
+
+
+@pytest.mark.skipif(not _is_pinned(), reason="another Textual or Rich draws other pictures")
+@pytest.mark.parametrize("screen", ["governance", "runs"])
+def test_a_waived_run_looks_as_it_did(tmp_path: Path, screen: str) -> None:
+    """Two waivers that an approval rests on, and one that came too late."""
+    write_waived_run(tmp_path / "ledger").close()
+    _compare(tmp_path / "ledger", tmp_path / f"{screen}-waived.svg", RUN, "--screen", screen, "--size", "120x40")
 
 
 def _compare(ledger: Path, out: Path, *arguments: str) -> None:

@@ -10,13 +10,12 @@ from textual.widgets import Button, Input
 
 from kd.events import REGISTRY
 from kd.run import states as s
-from kd.run.runner import Runner
 from kd.run.waiving import grant_waiver
-from ledger import claim, open_ledger
+from ledger import open_ledger
 from ledger.record import Record
 from ledger.testing import FixedClock
 from tests.governance.waiver_examples import DAY_MS, MITIGATION, NOW_MS, waiver
-from tests.run.waiting_run import GATES, RUN, write_waiting_run
+from tests.run.waiting_run import GATES, RUN, resume_run, write_waiting_run
 from tests.tui.pilots import make_app, text_of, wait_for
 from tui.app import KdApp
 from tui.screens.waive import WaiveDialog
@@ -41,10 +40,8 @@ def records(ledger: Path, name: str) -> list[Record]:
 
 def resume(ledger: Path, *, now_ms: int = NOW_MS) -> s.RunState:
     """What a new owner makes of the run."""
-    with open_ledger(ledger, registry=REGISTRY, clock=FixedClock(now_ms)) as store, claim(store, RUN, "owner@host") as ownership:
-        runner = Runner(store, RUN, ownership, scratch=ledger / "work" / RUN, clock=FixedClock(now_ms))
-        runner.start()
-        return runner.drive()
+    with open_ledger(ledger, registry=REGISTRY, clock=FixedClock(now_ms)) as store:
+        return resume_run(store, now_ms=now_ms)
 
 
 def says(app: KdApp, *words: str) -> bool:
