@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
-from textual import events
 from textual.filter import LineFilter
-from textual.screen import Screen
-from textual.widgets import Input
 
 from ledger.errors import LedgerError
 from tui.ascii_filter import AsciiFilter
@@ -33,7 +28,6 @@ from tui.messages import (
     ScreenAsked,
     SeekAsked,
 )
-from tui.orders import OrdersApp
 from tui.screens.blob_text import BlobText
 from tui.screens.compare import CompareScreen
 from tui.screens.control import ControlDialog
@@ -47,6 +41,7 @@ from tui.screens.run import RunScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.timeline import TimelineScreen
 from tui.themes import PALETTES, textual_theme
+from tui.typing_app import TypingApp
 
 __all__ = ["SCREENS", "KdApp"]
 
@@ -66,13 +61,10 @@ _FIRST_RUN_SCREEN, _LEDGER_SCREEN = 0, 4
 _ASCII_FILTER = AsciiFilter()
 _REPAINT_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
-_MAX_WAITS = 10
-"""So often a key goes behind what the application itself was asked for; there may always be something."""
-_QUIET_TURNS, _MAX_TURNS = 4, 100
-"""Of the event loop: so many without a message on its way, and so many at most, are given to the answer of a key."""
+_LINE_SECONDS, _MAX_LINE_WAITS = 0.01, 50
 
 
-class KdApp(OrdersApp, inherit_bindings=False):
+class KdApp(TypingApp, inherit_bindings=False):
     """One ledger, nine screens."""
 
     CSS_PATH = "app.tcss"
@@ -103,22 +95,8 @@ class KdApp(OrdersApp, inherit_bindings=False):
         self._first_position = position
         self._kd_screens = {kind.number: kind(feed, self.keymap) for kind in screens}
         self._folder: LedgerFolder | None = None
-        self._typed: deque[events.InputEvent] = deque()
-        """Keys, and what came behind them, that wait until what was asked for before them is done."""
-        self._is_taking = False
         self._drawn = 0.0
         self._is_drawing_later = False
-
-    async def on_event(self, event: events.Event) -> None:
-        """Do what a key means before the next one is looked at, so that the next finds what this one opened."""
-        if not isinstance(event, events.InputEvent) or event.is_forwarded:
-            await super().on_event(event)
-        elif self._typed or self._is_taking or (isinstance(event, events.Key) and self.message_queue_size):
-            self._typed.append(event)
-            if not self._is_taking:
-                self._go_on_typing()  # behind what the keys before have asked for
-        else:
-            await self._take_input(event)
 
     def on_mount(self) -> None:
         for screen in self._kd_screens.values():
@@ -139,6 +117,20 @@ class KdApp(OrdersApp, inherit_bindings=False):
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()
         return [*filters, _ASCII_FILTER] if self.is_ascii else filters
+
+    async def run_command(self, text: str) -> None:
+        try:
+            await super().run_command(text)
+        except (LedgerError, OSError) as error:
+            self.notify(str(error), severity="error", markup=False)
+
+    async def do_copy_link(self) -> None:  # type: ignore[override]  # keys are answered at once or in a while
+        if await self._have_line():
+            super().do_copy_link()
+
+    async def do_copy_command(self) -> None:  # type: ignore[override]
+        if await self._have_line():
+            super().do_copy_command()
 
     @property
     def is_settled(self) -> bool:
@@ -210,64 +202,19 @@ class KdApp(OrdersApp, inherit_bindings=False):
         self.failure = message.sentence
         self._look()
 
-    def type_again(self, keys: Sequence[events.Key]) -> None:
-        """Take keys that came before all that wait, but were meant for what is only now there."""
-        self._typed.extendleft(events.Key(key.key, key.character) for key in reversed(keys))
-        self._go_on_typing()
-
-    def _go_on_typing(self) -> None:
-        if self._typed and not self._is_taking:
-            self._is_taking = True
-            self.call_later(self._take_typed)
-
-    async def _take_typed(self, num_waited: int = 0) -> None:
-        await self._let_answer()
-        if self.message_queue_size and num_waited < _MAX_WAITS:
-            self.call_later(self._take_typed, num_waited + 1)
-            return
-        await self._take_input(self._typed.popleft())
-        self._is_taking = False
-        self._go_on_typing()
-
-    async def _take_input(self, event: events.InputEvent) -> None:
-        """Answer it; a field takes its keys itself."""
-        if self._exit or not self.screen_stack:
-            return  # typed behind the key that left
-        if not isinstance(event, events.Key):
-            await super().on_event(event)
-            return
-        if not (self._takes_keys(event) and await self._check_bindings(event.key)):
-            await super().on_event(event)
-        await self._let_answer()
-
-    async def _let_answer(self) -> None:
-        """Let the widgets that a key went through do what it means: they hand on by messages what they do not do themselves."""
-        num_quiet = 0
-        for _ in range(_MAX_TURNS):
-            await asyncio.sleep(0)
-            top = self._top()
-            if top is None:
-                return
-            nodes = (top.focused or top).ancestors_with_self
-            is_quiet = not any(node.message_queue_size for node in nodes if node is not self)
-            num_quiet = num_quiet + 1 if is_quiet else 0
-            if num_quiet == _QUIET_TURNS:
-                return
-
-    def _takes_keys(self, event: events.Key) -> bool:
-        """Whether the key can be answered before the focused widget has seen it."""
-        top = self._top()
-        return top is not None and top.maximized is None and not event.is_forwarded and not isinstance(self.focused, Input)
+    async def _have_line(self) -> bool:
+        """Wait, but not for ever, for the line that a link names, so that the link can name its chain; False if all is over meanwhile."""
+        position, pages = self._link_position(), self.feed.pages
+        for _ in range(_MAX_LINE_WAITS):
+            if position is None or pages is None or pages.line(position) is not None or pages.problem is not None:
+                break
+            await asyncio.sleep(_LINE_SECONDS)
+        return self._top() is not None
 
     def _hand_on(self) -> None:
         top = self._top()
         if isinstance(top, KdScreen | BlobText):
             top.more_is_here()
-
-    def _top(self) -> Screen[Any] | None:
-        """The screen that has the keys; None before the first and after the last."""
-        stack = self.screen_stack
-        return stack[-1] if stack else None
 
     def _look(self) -> None:
         """Say on every screen if the ledger is no longer there, or can no longer be read."""

@@ -89,6 +89,7 @@ async def test_a_ledger_that_is_harmed_is_told_in_one_sentence(
         await pilot.press(*"{{{")
         await app.run_command("at 60")
         await wait_for(pilot, lambda: said in text_of(app))
+        await app.run_command("run latest")
         for screen in _SCREENS:
             await pilot.press(screen)
             assert said in text_of(app), f"not on screen {screen}"

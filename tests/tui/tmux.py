@@ -24,6 +24,7 @@ class Tmux:
         self._command = ["tmux", "-L", f"kd-{secrets.token_hex(6)}", "-f", "/dev/null"]
         size = ("-x", str(columns), "-y", str(rows))
         subprocess.run([*self._command, "new-session", "-d", *size, "sh"], cwd=folder, env=dict(env), check=True, timeout=30)
+        self._run("set-option", "-s", "set-clipboard", "on")
 
     def __enter__(self) -> Tmux:
         return self
@@ -42,6 +43,10 @@ class Tmux:
     def screen(self) -> str:
         """The characters that are seen."""
         return self._run("capture-pane", "-p")
+
+    def clipboard(self) -> str:
+        """What was copied last; nothing if nothing was."""
+        return self._run("show-buffer") if self._run("list-buffers") else ""
 
     def line(self, words: str) -> str:
         """The line that holds `words`, with its colours."""

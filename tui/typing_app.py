@@ -1,0 +1,98 @@
+"""Keys in their order: each is answered before the next one is looked at, so that the next finds what this one opened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from textual import events
+from textual.screen import Screen
+from textual.widgets import Input
+
+from tui.feed.feed import Feed
+from tui.keymap import Keymap
+from tui.orders import OrdersApp
+
+__all__ = ["TypingApp"]
+
+_MAX_WAITS = 10
+"""So often a key goes behind what the application itself was asked for; there may always be something."""
+_QUIET_TURNS, _MAX_TURNS = 4, 100
+"""Of the event loop: so many without a message on its way, and so many at most, are given to the answer of a key."""
+
+
+class TypingApp(OrdersApp, inherit_bindings=False):
+    """Has keys wait for what those before them have asked for."""
+
+    def __init__(self, feed: Feed, keymap: Keymap) -> None:
+        super().__init__(feed, keymap)
+        self._typed: deque[events.InputEvent] = deque()
+        """Keys, and what came behind them, that wait until what was asked for before them is done."""
+        self._is_taking = False
+
+    async def on_event(self, event: events.Event) -> None:
+        """Do what a key means before the next one is looked at, so that the next finds what this one opened."""
+        if not isinstance(event, events.InputEvent) or event.is_forwarded:
+            await super().on_event(event)
+        elif self._typed or self._is_taking or (isinstance(event, events.Key) and self.message_queue_size):
+            self._typed.append(event)
+            if not self._is_taking:
+                self._go_on_typing()  # behind what the keys before have asked for
+        else:
+            await self._take_input(event)
+
+    def type_again(self, keys: Sequence[events.Key]) -> None:
+        """Take keys that came before all that wait, but were meant for what is only now there."""
+        self._typed.extendleft(events.Key(key.key, key.character) for key in reversed(keys))
+        self._go_on_typing()
+
+    def _go_on_typing(self) -> None:
+        if self._typed and not self._is_taking:
+            self._is_taking = True
+            self.call_later(self._take_typed)
+
+    async def _take_typed(self, num_waited: int = 0) -> None:
+        await self._let_answer()
+        if self.message_queue_size and num_waited < _MAX_WAITS:
+            self.call_later(self._take_typed, num_waited + 1)
+            return
+        await self._take_input(self._typed.popleft())
+        self._is_taking = False
+        self._go_on_typing()
+
+    async def _take_input(self, event: events.InputEvent) -> None:
+        """Answer it; a field takes its keys itself."""
+        if self._exit or not self.screen_stack:
+            return  # typed behind the key that left
+        if not isinstance(event, events.Key):
+            await super().on_event(event)
+            return
+        if not (self._takes_keys(event) and await self._check_bindings(event.key)):
+            await super().on_event(event)
+        await self._let_answer()
+
+    async def _let_answer(self) -> None:
+        """Let the widgets that a key went through do what it means: they hand on by messages what they do not do themselves."""
+        num_quiet = 0
+        for _ in range(_MAX_TURNS):
+            await asyncio.sleep(0)
+            top = self._top()
+            if top is None:
+                return
+            nodes = (top.focused or top).ancestors_with_self
+            is_quiet = not any(node.message_queue_size for node in nodes if node is not self)
+            num_quiet = num_quiet + 1 if is_quiet else 0
+            if num_quiet == _QUIET_TURNS:
+                return
+
+    def _takes_keys(self, event: events.Key) -> bool:
+        """Whether the key can be answered before the focused widget has seen it."""
+        top = self._top()
+        return top is not None and top.maximized is None and not event.is_forwarded and not isinstance(self.focused, Input)
+
+    def _top(self) -> Screen[Any] | None:
+        """The screen that has the keys; None before the first and after the last."""
+        stack = self.screen_stack
+        return stack[-1] if stack else None
