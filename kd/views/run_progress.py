@@ -169,14 +169,16 @@ def apply_to_progress(state: RunProgress, record: Record) -> RunProgress:
 def apply_steps_to_progress(state: RunProgress, records: Sequence[Record]) -> RunProgress:
     """The progress after `records`, all of them steps that the run completed: the same as one after the other, faster."""
     pieces, time = state.pieces, state.time
-    num_tokens, now_ms = pieces.num_tokens, time.last_ms
+    num_tokens, now_ms, seen_ms = pieces.num_tokens, time.last_ms, -1
     for record in records:
         event: Any = record.event
         num_tokens += event.num_tokens
-        now_ms = max(now_ms, record.time_ms)
-        active_ms = time.active_ms(now_ms)
-        if pieces.is_mark_due(active_ms):
-            pieces = pieces.at(active_ms, event.step, num_tokens)
+        if record.time_ms > now_ms:
+            now_ms = record.time_ms
+        if now_ms != seen_ms:
+            active_ms, seen_ms = time.active_ms(now_ms), now_ms
+            if pieces.is_mark_due(active_ms):
+                pieces = pieces.at(active_ms, event.step, num_tokens)
     last: Any = records[-1].event
     pieces = replace(pieces, done=last.step, num_tokens=num_tokens)
     return replace(state, time=replace(time, last_ms=now_ms), pieces=pieces, last_position=records[-1].position)

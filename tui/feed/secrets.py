@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -21,22 +22,29 @@ from ledger.segments import FileStore
 __all__ = ["bytes_without_secrets", "without_secrets"]
 
 _SPILLED = b',"e":{"$blob":"'
+_NAME = attrgetter("name")
 
 
 def without_secrets(store: FileStore, records: Iterable[Record]) -> Iterator[Record]:
     """The records, with the secrets in their events replaced; of a step only the names of loss parts are texts that are ever drawn."""
     redactor = store.redactor
     if redactor is None:
-        return iter(records)
-    redact, is_secret = redactor.redact, redactor.is_secret_name
-
-    def is_clean(record: Record) -> bool:
+        yield from records
+        return
+    public: set[str] = set()
+    """Names of loss parts that are known to be no secrets."""
+    for record in records:
         event = record.event
         if type(event) is StepCompleted:  # most records of a run
-            return all(not is_secret(part.name) for part in event.parts)
-        return not redact(record.line)[1] and _SPILLED not in record.line
-
-    return (record if is_clean(record) else _clean(store, record) for record in records)
+            is_clean = public.issuperset(map(_NAME, event.parts))
+            if not is_clean:
+                names = {part.name for part in event.parts}
+                is_clean = not any(map(redactor.is_secret_name, names))
+                if is_clean:
+                    public |= names
+        else:
+            is_clean = not redactor.redact(record.line)[1] and _SPILLED not in record.line
+        yield record if is_clean else _clean(store, record)
 
 
 def bytes_without_secrets(store: FileStore, data: bytes) -> bytes:
