@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,14 @@ def test_a_ledger_that_is_not_there_is_no_picture(tmp_path: Path, capsys: pytest
     """A picture waits for nothing."""
     assert main(["--snapshot", str(tmp_path / "x.svg"), "--ledger", str(tmp_path / "none")]) == 2
     assert "There is no ledger" in capsys.readouterr().err
+
+
+def test_starting_loads_nothing_that_only_others_need() -> None:
+    """Neither YAML nor package metadata, neither a model's libraries nor a web server's; and the search for garbage is on afterwards."""
+    heavy = "{'aiohttp', 'importlib.metadata', 'numpy', 'ruamel', 'structlog', 'textual_serve', 'torch'}"
+    program = f"import gc, sys, tui.__main__; print(sorted({heavy} & sys.modules.keys()), gc.isenabled())"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert finished.stdout.split("\n")[0] == "[] True"
 
 
 def test_kd_becomes_the_application(ledger: Path) -> None:
