@@ -26,6 +26,11 @@ _COMMON = b' "etaoinsrhldcu,:_.0123456789{}mpfgwyb[]vk'
 """Bytes that are in most texts, the most frequent first."""
 _GAP = rb"(?:[ \t\r\n]|\\[rnt])+"
 _TOKEN = rb"[A-Za-z0-9._~+/=-]"
+_LONG_TOKEN = b"(?:(?=[A-Za-z._~+/=-]*[0-9])" + _TOKEN + b"{8,}|" + _TOKEN + b"{20,})"
+_API_KEYS = (b"api-key", b"api_key", b"apikey", b"Api-Key", b"API-Key", b"API-KEY", b"API_KEY", b"apiKey", b"ApiKey")
+_AUTHORIZATIONS = (b"authorization", b"Authorization", b"AUTHORIZATION")
+_ESCAPED = re.compile(rb"\\+u00([2-7][0-9A-Fa-f])")
+"""How JSON may write ASCII, also within JSON."""
 
 
 @frozen(kw_only=True)
@@ -52,6 +57,13 @@ def _prefixed(name: str, start: bytes, rest: bytes) -> SecretPattern:
     return SecretPattern(name=name, needles=(start,), expression=_after(re.escape(start), rest))
 
 
+def _behind(names: Sequence[bytes]) -> bytes:
+    """An expression for the place behind one of `names` in a header, an assignment, or JSON within JSON."""
+    quotes = (b"", b"'", b'"', rb"\\" + b'"', rb"\\" * 3 + b'"')
+    marks = [quote + colon + quote for quote in quotes for colon in (b":", b": ", b" : ")] + [b"=", b" = "]
+    return b"(?:%s)" % b"|".join(b"(?<=%s%s)" % (name, mark) for name in names for mark in marks)
+
+
 DEFAULT_PATTERNS = (
     SecretPattern(
         name="pem",
@@ -62,7 +74,7 @@ DEFAULT_PATTERNS = (
     SecretPattern(
         name="bearer",
         needles=(b"Bearer", b"bearer", b"BEARER"),
-        expression=_after(b"(?:Bearer|bearer|BEARER)", _GAP + b"(?:(?=[A-Za-z._~+/=-]*[0-9])" + _TOKEN + b"{8,}|" + _TOKEN + b"{20,})"),
+        expression=_after(b"(?:Bearer|bearer|BEARER)", _GAP + _LONG_TOKEN),
     ),
     SecretPattern(
         name="basic",
@@ -70,7 +82,14 @@ DEFAULT_PATTERNS = (
         expression=_after(b"[Bb]asic", _GAP + rb"(?:(?=[A-Za-z+/]*[0-9=])[A-Za-z0-9+/]{8,}={0,2}|[A-Za-z0-9+/]{20,}={0,2})"),
     ),
     _prefixed("signing_key", b"PRIVATE+KEY+", rb"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+"),
-    _prefixed("sk", b"sk-", rb"[A-Za-z0-9_-]{16,}"),
+    _prefixed("sk", b"sk-", rb"(?=[A-Za-z0-9_-]*?(?:[A-Za-z0-9_]{20}|(?=[A-Za-z_]*[0-9])[A-Za-z0-9_]{10}))[A-Za-z0-9_-]{16,}"),
+    SecretPattern(name="stripe", needles=(b"k_live_", b"k_test_"), expression=_after(b"[rs]k_(?:live|test)_", rb"[A-Za-z0-9]{16,}")),
+    SecretPattern(name="api_key", needles=_API_KEYS, expression=_behind(_API_KEYS) + rb"(?=[A-Za-z._~+/=-]*[0-9])" + _TOKEN + b"{16,}"),
+    SecretPattern(
+        name="authorization",
+        needles=_AUTHORIZATIONS,
+        expression=_behind(_AUTHORIZATIONS) + b"(?:[Tt]oken|[Aa]pi[Kk]ey|[Kk]ey)" + _GAP + _LONG_TOKEN,
+    ),
     _prefixed("hf", b"hf_", rb"[A-Za-z0-9]{16,}"),
     _prefixed("github", b"gh", rb"[pousr]_[A-Za-z0-9]{16,}"),
     _prefixed("github", b"github_pat_", rb"[A-Za-z0-9_]{20,}"),
@@ -111,10 +130,12 @@ class _Tally:
 class Redactor:
     """Replaces `literals`, which are values by name, and whatever has the shape of one of `patterns`.
 
-    ValueError if a literal is shorter than 8 characters or a name is not made of letters, digits and `_ . -`.
+    White space around a literal is no part of it. ValueError if one is shorter than 8 characters or a name is not made of
+    letters, digits and `_ . -`.
     """
 
     def __init__(self, literals: Mapping[str, str], patterns: Sequence[SecretPattern] = DEFAULT_PATTERNS) -> None:
+        literals = {name: value.strip() for name, value in literals.items()}
         for name, value in literals.items():
             if len(value) < LITERAL_MIN_CHARS:
                 raise ValueError(f"The secret {name} has {len(value)} characters, expected at least {LITERAL_MIN_CHARS}: use a longer one.")
@@ -140,8 +161,9 @@ class Redactor:
 
         Bytes without a secret come back as they are. Keys of JSON objects among `kept_keys` stay: a program gave them.
         """
+        given, data = data, self._without_escapes(data)
         if not self._has_secret(data):
-            return data, 0
+            return given, 0
         tally = _Tally(kept_keys=kept_keys)
         lines = data.split(b"\n")
         if all(line[:1] in (b"", b"{", b"[", b'"') for line in lines):
@@ -150,16 +172,24 @@ class Redactor:
             except msgspec.DecodeError:
                 tally.count = 0  # text after all
             else:
-                return (found, tally.count) if tally.count else (data, 0)
+                return (found, tally.count) if tally.count else (given, 0)
         return self._text(data, tally), tally.count
 
     def redact_text(self, text: str) -> tuple[str, int]:
         """The same for a single text, whatever it looks like."""
-        tally = _Tally(kept_keys=frozenset())
-        return self._string(text, tally), tally.count
+        tally, data = _Tally(kept_keys=frozenset()), text.encode(errors="surrogatepass")
+        found = self._text(self._without_escapes(data), tally)
+        return (found.decode(errors="surrogatepass"), tally.count) if tally.count else (text, 0)
 
     def _is_secret_name(self, name: str) -> bool:
         return self._has_secret(name.encode(errors="surrogatepass"))
+
+    def _without_escapes(self, data: bytes) -> bytes:
+        """`data`, or what it says without escapes of ASCII if that holds a secret."""
+        if b"\\u00" not in data:
+            return data
+        plain = _ESCAPED.sub(_unescaped, data)
+        return plain if self._has_secret(plain) else data
 
     def _has_secret(self, data: bytes) -> bool:
         for anchor, needles in self._by_anchor:
@@ -177,9 +207,21 @@ class Redactor:
         if isinstance(value, dict):
             table: dict[str, Any] = {}
             for key, each in cast(dict[str, Any], value).items():
-                table[self._key(key, table, tally)] = self._value(each, tally)
+                table[self._key(key, table, tally)] = self._named_value(key, each, tally)
             return table
         return value
+
+    def _named_value(self, key: str, value: Any, tally: _Tally) -> Any:
+        """`value` without secrets, also without one that only its key tells of, as in a table of headers."""
+        found = self._value(value, tally)
+        if not isinstance(found, str):
+            return found
+        start, told = f"{key}: ", _Tally(kept_keys=tally.kept_keys)
+        both = self._string(start + found, told)
+        if not both.startswith(start):
+            return found
+        tally.count += told.count
+        return both.removeprefix(start)
 
     def _key(self, key: str, table: Mapping[str, Any], tally: _Tally) -> str:
         """`key` without secrets, and unlike those before it, so that no value is lost."""
@@ -209,6 +251,12 @@ class Redactor:
 def _anchor(needle: bytes) -> bytes:
     """The byte of `needle` that is in the fewest texts: a text without it, which is found out fastest, lacks the needle."""
     return max((needle[index : index + 1] for index in range(len(needle))), key=lambda byte: _COMMON.find(byte) % 1000)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    """The character that an escape stands for, unless it must stay one."""
+    character = bytes([int(found[1], 16)])
+    return found[0] if character in b'"\\\x7f' else character
 
 
 def _mark(name: str) -> bytes:

@@ -33,8 +33,8 @@ def redactor_of(environ: Mapping[str, str], config: RunConfig | None = None) -> 
     """
     named = () if config is None else (config.generation.teacher.api_key_env, *config.redaction.env)
     literals = {name: environ[name] for name in named if name in environ}
-    literals |= {name: value for name, value in environ.items() if name.upper().endswith(_SUFFIXES) and not _PLAIN.fullmatch(value)}
-    usable = {name: value for name, value in literals.items() if len(value) >= LITERAL_MIN_CHARS and _NAME.fullmatch(name)}
+    literals |= {name: value for name, value in environ.items() if name.upper().endswith(_SUFFIXES) and not _PLAIN.fullmatch(value.strip())}
+    usable = {name: value for name, value in literals.items() if len(value.strip()) >= LITERAL_MIN_CHARS and _NAME.fullmatch(name)}
     takes_emails = config is not None and config.redaction.emails
     return Redactor(usable, (*DEFAULT_PATTERNS, EMAIL_PATTERN) if takes_emails else DEFAULT_PATTERNS)
 

@@ -36,6 +36,7 @@ _SHAPES = {
     "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
     "signing_key": "PRIVATE+KEY+example.org/a+0123abcd+AXNlZWQ=",
     "pem": "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIEow+/=\nIBAA\n-----END RSA PRIVATE KEY-----",
+    "stripe": "sk_live_0123456789abcdefABCD",
     "email": "ann.other+x@mail.example.org",
 }
 _PLACES = ("{}", "at {} end", "line\n{}\nline", "\t{}", "\\n{}", '"{}"', "é{}", "\u0001{}", "x={};")
@@ -78,6 +79,45 @@ def test_every_shape_is_found_wherever_it_stands(name: str, place: str) -> None:
         text = json.dumps({"a": text}, ensure_ascii=depth == 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("x-api-key: 0123456789abcdef0123456789abcdef", "x-api-key: [redacted:api_key]"),
+        ("X-Api-Key: 0123456789abcdef0123456789abcdef", "X-Api-Key: [redacted:api_key]"),
+        ("Authorization: Token 0123abcd4567", "Authorization: [redacted:authorization]"),
+    ],
+)
+def test_what_its_name_tells_of_is_found(text: str, wanted: str) -> None:
+    """In a header and in a table of headers, alone and in JSON within JSON, the value goes and the name stays."""
+    assert _REDACTOR.redact_text(f"a\n{text}\nb") == (f"a\n{wanted}\nb", 1)
+    name, _, value = text.partition(": ")
+    table: Any = {name: value}
+    for _ in range(3):
+        data = json.dumps(table).encode()
+        found, count = _REDACTOR.redact(data)
+        assert count == 1
+        assert value.split()[-1].encode() not in found
+        assert name.encode() in found
+        json.loads(found)
+        table = {"inner": data.decode()}
+
+
+@pytest.mark.parametrize("escape", [rb"\u002d", rb"\u002D", rb"\\u002d"])
+def test_escapes_hide_nothing(escape: bytes) -> None:
+    """A letter that is written as an escape is that letter, also in JSON within JSON."""
+    found, count = _REDACTOR.redact(rb'{"a":"sk%sproj-abcdEFGH0123_ijkl","b":"\u0022"}' % escape)
+    assert count == 1
+    assert json.loads(found) == {"a": "[redacted:sk]", "b": '"'}
+    assert _REDACTOR.redact(found) == (found, 0)
+
+
+def test_white_space_around_a_known_value_is_no_part_of_it() -> None:
+    """A variable that was read from a file ends with a line feed that is sent nowhere."""
+    assert Redactor({"A": " correct-horse-7\n"}).redact(b'{"h":"correct-horse-7"}') == (b'{"h":"[redacted:A]"}', 1)
+    with pytest.raises(ValueError, match="has 5 characters"):
+        Redactor({"A": "short    \n"})
+
+
 @given(before=st.text(), after=st.text(), is_ascii=st.booleans())
 @settings(max_examples=50)
 def test_a_known_value_is_found_in_any_text(before: str, after: str, is_ascii: bool) -> None:
@@ -101,6 +141,8 @@ def test_ordinary_text_comes_back_as_it_is() -> None:
         "https://example.org:8080/a@b?c",
         f"sha256:{'ab12' * 16}",
         '{ "b" : 1.50,  "a":1e-07 }',
+        "sk-learn-classifier-distillation, sk-learn-1, sk_live_on",
+        "an api_key: your-key-goes-here, api_key_env: OPENAI_API_KEY, authorization: token needed",
         "eyJust a word, hf_short, sk-short",
     ]
     redactor = Redactor({"A": "correct-horse-7"})

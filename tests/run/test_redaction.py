@@ -139,6 +139,8 @@ def test_secrets_are_the_values_of_telling_variables() -> None:
     assert plain.redact_text(text) == (text.replace("0123-4567-token", "[redacted:OTHER_TOKEN]"), 1)
     assert named.redact_text(text)[1] == 2
     assert redactor_of({}).redact_text(text) == (text, 0)
+    from_files = redactor_of({"PADDED_KEY": "abc       \n", "FILE_KEY": "0123-4567-file\n"})
+    assert from_files.redact_text("abc 0123-4567-file") == ("abc [redacted:FILE_KEY]", 1)
 
 
 def test_addresses_go_if_the_configuration_says_so() -> None:
