@@ -77,7 +77,7 @@ def _next_commands(summary: Mapping[str, Any]) -> tuple[str, ...]:
     run = summary["id"]
     if summary["state"] == "rejected" and summary["verdict"] == "waiver_required":
         wanted = f"kd resume {run}" if summary["is_resumable"] else f"kd judge waive {run} --help"
-        return (f"kd judge verdict {run}", wanted, f"kd show {run}", f"kd audit {run}")
+        return (f"kd judge verdict {run}", f"kd judge waivers {run}", wanted, f"kd audit {run}")
     if summary["state"] in {"succeeded", "rejected"}:
         return (f"kd show {run}", f"kd audit {run}", f"kd artifacts list {run}", f"kd replay {run}")
     return (f"kd resume {run}", f"kd events {run}") if summary["is_resumable"] else (f"kd events {run}",)

@@ -148,4 +148,5 @@ def _problems_of_number(waiver: Waiver, book: WaiverBook, now_ms: int) -> Iterat
 
 def _span(milliseconds: int) -> str:
     hours = milliseconds / _HOUR_MS
-    return f"{hours / 24:.3g} days" if hours >= 48 else f"{hours:.3g} hours"
+    number, unit = (f"{hours / 24:.3g}", "day") if hours >= 48 else (f"{hours:.3g}", "hour")
+    return f"{number} {unit}" if number == "1" else f"{number} {unit}s"

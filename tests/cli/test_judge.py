@@ -97,6 +97,20 @@ def test_what_waits_for_no_waiver_is_refused(ledger: Path, capsys: pytest.Captur
     assert "there is nothing to waive" in capsys.readouterr().err
 
 
+def test_a_rejected_waiver_says_why(ledger: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiver that ended before the run was taken up again leaves exit code 4, and its reason is one command away."""
+    assert kd(ledger, "judge", "waive", RUN, "--gate", "kl", "--expires", "1h", *WHY) == 0
+    later = SystemClock().now_ms() + 2 * 3_600_000
+    monkeypatch.setattr(SystemClock, "now_ms", lambda _self: later)
+    capsys.readouterr()
+    assert kd(ledger, "resume", RUN) == 4
+    assert f"kd judge waivers {RUN}" in capsys.readouterr().out
+    (row,) = printed(ledger, capsys, "judge", "waivers", RUN)
+    assert row["standing"] == "rejected"
+    assert "The waiver ended 1 hour ago" in row["reason"]
+    assert kd(ledger, "audit", RUN) == 0
+
+
 def test_a_run_without_a_verdict_has_none_to_print(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before the judgement there is one sentence and exit code 2; a run without waivers says so."""
     assert kd(ledger, "judge", "verdict", RUN, "--at", "3") == 2
