@@ -22,8 +22,8 @@ class LedgerFolder:
         if found == self._seen:
             return None
         if found is None:
-            return f"The ledger at {self._path} is gone: what is shown was read before. Put it back, or leave with q."
-        return f"Another ledger lies at {self._path} now: what is shown is the one before. Leave with q and start again."
+            return f"The ledger is gone: what is shown was read before. Leave with q, or put it back at {self._path}."
+        return f"Another ledger is in its place: what is shown is the one before. Leave with q and start again, at {self._path}."
 
 
 def _identity(path: Path) -> tuple[tuple[int, int], ...] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
 
 from textual import events
 from textual.app import ScreenStackError
@@ -15,6 +16,7 @@ from textual.keys import _character_to_key
 from textual.message import Message
 from textual.pilot import Pilot
 
+from tui.app import KdApp
 from tui.keymap import KEYS
 
 __all__ = ["RandomInput"]
@@ -25,10 +27,14 @@ _LEAST, _MOST = Size(1, 1), Size(220, 64)
 _MAX_BURST = 12
 
 
+_PATIENCE_SECONDS = 20.0
+
+
 class RandomInput:
     """What hands may do to `app`, but leaving it and, unless `keys` says so, starting processes."""
 
-    def __init__(self, pilot: Pilot[Any], seed: int, *, keys: Sequence[str] = _OWN_KEYS) -> None:
+    def __init__(self, app: KdApp, pilot: Pilot[int], seed: int, *, keys: Sequence[str] = _OWN_KEYS) -> None:
+        self._app = app
         self._pilot = pilot
         self._choose = random.Random(seed)
         self._keys = (*keys, *_OTHER_KEYS)
@@ -37,7 +43,7 @@ class RandomInput:
 
     async def give(self, number: int) -> int:
         """Send `number` inputs in bursts, and let each burst be worked off; how many were left when the application was left."""
-        app = self._pilot.app
+        app = self._app
         while number > 0 and app.is_running and not app._exit:
             size = min(self._choose.randint(1, _MAX_BURST), number)
             for _ in range(size):
@@ -48,6 +54,10 @@ class RandomInput:
             number -= size
             with suppress(ScreenStackError):  # help offers to leave, too
                 await self._pilot.pause(0)
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+            while app.is_running and not app._exit and not app.is_idle:
+                assert time.monotonic() < deadline, f"no answer to {self.last[-_MAX_BURST:]}"
+                await asyncio.sleep(0.001)
         return number
 
     def _input(self) -> Iterator[Message]:
@@ -93,13 +103,13 @@ class RandomInput:
         if self._choose.random() < 0.5:
             columns, rows = self._choose.choice(((80, 24), (120, 40), (100, 30), (200, 50)))
         self._note(f"resize {columns}x{rows}")
-        driver = self._pilot.app._driver
+        driver = self._app._driver
         assert isinstance(driver, HeadlessDriver)
         driver._size = (columns, rows)
         yield events.Resize(Size(columns, rows), Size(columns, rows))
 
     def _place(self) -> tuple[int, int]:
-        columns, rows = self._pilot.app.size
+        columns, rows = self._app.size
         return self._choose.randrange(max(columns, 1)), self._choose.randrange(max(rows, 1))
 
     def _note(self, words: str) -> None:

@@ -71,7 +71,7 @@ def _swap(ledger: Path) -> None:
         (_cut, "were read before. Restore it"),
         (_empty, "were read before. Restore it"),
         (_flip, "its chain hash does not fit its bytes"),
-        (_swap, "Another ledger lies at"),
+        (_swap, "Another ledger is in its place"),
     ],
 )
 async def test_a_ledger_that_is_harmed_is_told_in_one_sentence(
@@ -93,7 +93,7 @@ async def test_a_ledger_that_is_harmed_is_told_in_one_sentence(
         for screen in _SCREENS:
             await pilot.press(screen)
             assert said in text_of(app), f"not on screen {screen}"
-        await RandomInput(pilot, seed=3).give(_NUM_INPUTS)
+        await RandomInput(app, pilot, seed=3).give(_NUM_INPUTS)
     assert digest_of(ledger) == after
 
 

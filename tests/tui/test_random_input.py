@@ -40,7 +40,7 @@ async def test_no_input_raises_or_changes_anything(write: object, seed: int, tmp
         app = make_app(ledger, run_id=run, first_screen=2)
         async with app.run_test(size=(120, 40), notifications=True) as pilot:
             await wait_for(pilot, lambda app=app: app.is_settled)
-            hands = RandomInput(pilot, seed + left)
+            hands = RandomInput(app, pilot, seed + left)
             try:
                 left = await hands.give(left)
             finally:

@@ -125,6 +125,15 @@ def test_it_can_be_suspended_and_comes_back(viewer: _Viewer) -> None:
     assert termios.tcgetattr(viewer.terminal) == viewer.settings
 
 
+def test_a_ledger_that_goes_away_leaves_the_terminal_usable(viewer: _Viewer, tmp_path: Path) -> None:
+    """The sentence is on screen, no traceback is, and leaving is as it always is."""
+    shutil.rmtree(tmp_path / "ledger")
+    viewer.wait_for(b"is gone: what is shown was read before")
+    viewer.type(b"3,4{5")
+    viewer.leave()
+    assert termios.tcgetattr(viewer.terminal) == viewer.settings
+
+
 def test_two_hundred_sizes_in_two_seconds(viewer: _Viewer) -> None:
     """The last one is drawn whole, and the next key is answered."""
     began = time.monotonic()
