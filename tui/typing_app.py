@@ -43,14 +43,11 @@ class TypingApp(OrdersApp, inherit_bindings=False):
         else:
             await self._take_input(event)
 
-<<<<<<< HEAD
-=======
     @property
     def is_idle(self) -> bool:
         """No key waits to be answered."""
         return not self._typed and not self._is_taking
 
->>>>>>> cac431b (wip)
     def type_again(self, keys: Sequence[events.Key]) -> None:
         """Take keys that came before all that wait, but were meant for what is only now there."""
         self._typed.extendleft(events.Key(key.key, key.character) for key in reversed(keys))
