@@ -15,7 +15,7 @@ from tests.tui.ledgers import ALPHA, make_ledger
 from tests.tui.pilots import digest_of, make_app, wait_for
 from tests.tui.random_input import RandomInput
 
-_NUM_INPUTS = int(os.environ.get("KD_RANDOM_INPUTS", "600"))
+_NUM_INPUTS = int(os.environ.get("KD_RANDOM_INPUTS", "200"))
 
 
 def _judged(folder: Path) -> str:
