@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from tui.feed.feed import Feed
 from tui.keymap import Keymap
-from tui.orders import OrdersApp
+from tui.steering import SteeringApp
 
 __all__ = ["TypingApp"]
 
@@ -23,7 +23,7 @@ _QUIET_TURNS, _MAX_TURNS = 4, 100
 """Of the event loop: so many without a message on its way, and so many at most, are given to the answer of a key."""
 
 
-class TypingApp(OrdersApp, inherit_bindings=False):
+class TypingApp(SteeringApp, inherit_bindings=False):
     """Has keys wait for what those before them have asked for."""
 
     def __init__(self, feed: Feed, keymap: Keymap) -> None:

@@ -13,8 +13,8 @@ from tests.tui.pilots import make_app, text_of, wait_for
 from tui import app as app_module
 from tui.commands import COMMANDS
 from tui.keymap import KEYS, Keymap
-from tui.orders import OrdersApp
 from tui.screens.help import HelpScreen
+from tui.steering import SteeringApp
 from tui.widgets import virtual_lines
 
 
@@ -26,7 +26,7 @@ def test_ids_and_keys_are_unique_within_a_scope() -> None:
 
 def test_every_row_is_answered_by_somebody() -> None:
     """Each id has a method in a widget, a screen or the application."""
-    owners = [OrdersApp, virtual_lines.VirtualLines, *app_module.SCREENS]
+    owners = [SteeringApp, virtual_lines.VirtualLines, *app_module.SCREENS]
     answered = {name for owner in owners for name in dir(owner) if name.startswith("do_")}
     widgets = Path(virtual_lines.__file__).parent
     answered |= {
@@ -37,7 +37,7 @@ def test_every_row_is_answered_by_somebody() -> None:
 
 def test_every_command_is_answered_by_the_application() -> None:
     """What `:` offers is there."""
-    assert all(hasattr(OrdersApp, f"command_{command.name}") for command in COMMANDS)
+    assert all(hasattr(SteeringApp, f"command_{command.name}") for command in COMMANDS)
 
 
 def test_controls_need_leave_to_write_and_are_capitals() -> None:
