@@ -50,7 +50,6 @@ def _flip(ledger: Path) -> None:
 
 def _swap(ledger: Path) -> None:
     make_ledger(ledger.parent / "other", num_steps=5).close()
-    shutil.copytree(ledger / "blobs", ledger.parent / "other" / "blobs", dirs_exist_ok=True)
     shutil.rmtree(ledger)
     (ledger.parent / "other").rename(ledger)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from attrs import frozen
@@ -112,10 +113,11 @@ class Details:
 
 def _why_missing(store: FileStore, sha256: str) -> str:
     """What became of a blob that is not there: released by someone, or lost."""
-    for record in store.scan(streams=LEDGER_STREAM, names="ledger.blob_released"):
-        if isinstance(record.event, BlobReleased) and record.event.sha256 == sha256:
-            released = record.event
-            return f"Blob {sha256[:12]}… was released at @{record.position:,} by {released.actor} for {released.reason}."
+    with suppress(LedgerError, OSError):  # a ledger that is damaged or gone says so elsewhere
+        for record in store.scan(streams=LEDGER_STREAM, names="ledger.blob_released"):
+            if isinstance(record.event, BlobReleased) and record.event.sha256 == sha256:
+                released = record.event
+                return f"Blob {sha256[:12]}… was released at @{record.position:,} by {released.actor} for {released.reason}."
     return f"Blob {sha256[:12]}… is missing; kd ledger fsck says more."
 
 

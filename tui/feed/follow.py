@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from ledger.clock import Clock
-from ledger.errors import IntegrityError
+from ledger.errors import IntegrityError, TamperedError
 from ledger.ownership import is_owned
 from ledger.record import Cursor, Record
 from ledger.segments import FileStore
@@ -212,5 +212,7 @@ class Follower:
 
 def _stop(store: FileStore, target: int) -> int:
     """How many records are folded at `target`; a position inside a batch counts as the batch's start."""
-    record = next(store.scan(start=target, stop=target + 1))
+    record = next(store.scan(start=target, stop=target + 1), None)
+    if record is None:
+        raise TamperedError(f"record {target} was read before and is not there")
     return target + 1 if record.batch_index == record.batch_size else batch_start(record)
