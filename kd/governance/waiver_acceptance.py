@@ -114,6 +114,8 @@ def _problems_of_limits(waiver: Waiver, verdict: Verdict) -> Iterator[str]:
             yield _unviolated(limit.gate_id, statuses, violations)
         elif not violation.is_waivable:
             yield f"Gate {limit.gate_id} may not be waived, by the rule of its gate set."
+        elif limit.worst is not None and not math.isfinite(limit.worst):
+            yield f"The limit of gate {limit.gate_id} is {limit.worst}, expected a finite number: a waiver has a worst value."
         elif not reaches(waiver, violation) and named.count(limit.gate_id) == 1:
             yield _out_of_reach(limit, violation)
 
@@ -130,8 +132,6 @@ def _out_of_reach(limit: WaiverLimit, violation: Violation) -> str:
         return f"Gate {gate} is inconclusive, so no value can be accepted of it: only the limit 'inconclusive' covers it."
     if limit.worst is None:
         return f"Gate {gate} is not inconclusive: its value is {violation.observed!r}; give the worst value that is accepted."
-    if not math.isfinite(limit.worst):
-        return f"The limit of gate {gate} is {limit.worst}, expected a finite number."
     value, bar = f"{violation.observed!r}", f"{violation.bar!r}"
     return f"The value of gate {gate} is {value} and its bar {bar}: the limit {limit.worst!r} does not reach from the bar to the value."
 

@@ -11,6 +11,7 @@ who approved, and when it ends. Whether it holds at a moment follows from what i
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import Literal, get_args
 
@@ -211,5 +212,5 @@ def reaches(waiver: Waiver, violation: Violation) -> bool:
             if violation.observed is None or violation.bar is None or limit.worst is None:
                 return violation.observed is None and limit.worst is None
             low, high = sorted((violation.bar, limit.worst))
-            return low <= violation.observed <= high
+            return math.isfinite(limit.worst) and low <= violation.observed <= high
     return False

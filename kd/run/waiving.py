@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -81,9 +82,11 @@ def parse_limit(text: str) -> float | None:
     if text.strip().casefold() == _INCONCLUSIVE:
         return None
     try:
-        return float(text)
+        if math.isfinite(limit := float(text)):
+            return limit
     except ValueError:
-        raise ValueError(f"{text!r} is no limit, expected a number or the word {_INCONCLUSIVE!r}.") from None
+        pass  # words
+    raise ValueError(f"{text!r} is no limit, expected a finite number or the word {_INCONCLUSIVE!r}.")
 
 
 def limit_text(violation: Violation) -> str:

@@ -73,6 +73,8 @@ def test_the_id_is_that_of_the_content() -> None:
         ({"limits": (WaiverLimit(gate_id="kl", worst=5.9),)}, "does not reach"),
         ({"limits": (WaiverLimit(gate_id="kl", worst=4.0),)}, "does not reach"),
         ({"limits": (WaiverLimit(gate_id="kl", worst=math.nan),)}, "expected a finite number"),
+        ({"limits": (WaiverLimit(gate_id="kl", worst=math.inf),)}, "expected a finite number"),
+        ({"limits": (WaiverLimit(gate_id="kl", worst=-math.inf),)}, "expected a finite number"),
         ({"limits": (WaiverLimit(gate_id="kl", worst=None),)}, "is not inconclusive"),
     ],
 )
@@ -147,6 +149,14 @@ def test_a_value_is_covered_when_it_is_not_worse_than_the_limit(rule: str, miss:
     accepted = waiver("g", bar + side * slack)
     beyond = slack < miss if side > 0 else -slack > -miss
     assert covers(accepted, violation, NOW_MS, 0) is (not beyond or violation.observed == accepted.limits[0].worst)
+
+
+@pytest.mark.parametrize("worst", [math.inf, -math.inf, math.nan])
+def test_a_limit_that_is_no_finite_number_covers_nothing(worst: float) -> None:
+    """Whoever accepts any value accepts nothing: a waiver has a worst value, on either side of a bar."""
+    for observed, bar in ((6.0, 5.0), (5.0, 6.0), (None, None)):
+        violation = Violation(gate_id="g", subject="s", observed=observed, bar=bar, reason="", is_waivable=True)
+        assert not covers(waiver("g", worst), violation, NOW_MS, 0)
 
 
 def test_a_verdict_that_waivers_do_not_cover_stays_as_it_was() -> None:
