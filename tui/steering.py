@@ -52,7 +52,12 @@ class SteeringApp(OrdersApp, inherit_bindings=False):
 
     def _ask(self, kind: Literal["pause", "cancel"]) -> None:
         run = self._run_to_steer()
-        if run is not None:
+        if run is None:
+            return
+        view = self.feed.frame.runs.get(run)
+        if view is not None and view.problem is not None:
+            self.warn(f"Run {run} is broken, so nothing can be asked of it; look at its records with: kd audit {run}")
+        else:
             self.push_screen(RequestDialog(self.feed, kind, run))
 
     def _run_to_steer(self) -> str | None:

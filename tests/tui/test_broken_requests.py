@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from textual.widgets import Button, Input
 import tui.feed.actions as actions_module
 from kd.events import REGISTRY
 from kd.run import states
+from kd.run.events import RunStarted
 from ledger import open_ledger
 from ledger.clock import SystemClock
 from ledger.disk import Disk
@@ -25,6 +27,7 @@ from tests.tui.ledgers import ALPHA, make_ledger
 from tests.tui.pilots import digest_of, make_app, text_of, wait_for
 from tests.tui.test_control import owner
 from tui.app import KdApp
+from tui.feed.actions import Actions, Outcome, Request
 from tui.screens.control import RequestDialog
 
 _OWNER = """
@@ -156,6 +159,32 @@ async def test_an_owner_that_is_killed_or_stopped_under_a_request(
             await wait_for(pilot, lambda: "nobody has answered" in text_of(app) and "appended @" in text_of(app))
             process.send_signal(signal.SIGCONT)
             await wait_for(pilot, lambda: isinstance(app.feed.frame.runs[ALPHA].run, states.Pausing))
+
+
+async def test_a_broken_run_is_asked_for_nothing(ledger: Path) -> None:
+    """Its records cannot be read on, so the keys name the command that looks at them, and no dialog opens."""
+    with open_ledger(ledger, registry=REGISTRY) as store:
+        store.append("run/odd", [RunStarted()])
+    app = make_app(ledger, write=True, run_id="odd", first_screen=2)
+    async with app.run_test(size=(140, 40), notifications=True) as pilot:
+        await wait_for(pilot, lambda: app.is_settled and app.feed.frame.run == "odd")
+        await pilot.press("P")
+        await wait_for(pilot, lambda: "kd audit odd" in text_of(app))
+        assert not isinstance(app.screen, RequestDialog)
+
+
+def test_a_request_that_fails_unforeseen_is_told(ledger: Path) -> None:
+    """Whoever asks hears the end of it, whatever the error."""
+    is_told = threading.Event()
+    with open_ledger(ledger, registry=REGISTRY) as store:
+        store.append("run/odd", [RunStarted()])
+        actions = Actions(store, SystemClock(), lambda message: is_told.set())
+        number = actions.send(Request(kind="pause", run="odd", reason="quiet", is_now=False, actor="ana", seen=5, key="tui:1"))
+        assert is_told.wait(10)
+        state = actions.state(number)
+        assert isinstance(state, Outcome)
+        assert not state.is_good
+        assert "kd audit odd" in state.sentence
 
 
 async def test_two_dialogs_at_once_get_an_answer_each(ledger: Path) -> None:

@@ -183,6 +183,10 @@ class Actions:
             self._say(number, Outcome(is_good=False, sentence=f"{error} {hint}".strip()))
         except OSError as error:
             self._say(number, Outcome(is_good=False, sentence=f"It could not be done: {error}"))
+        except Exception as error:  # whatever it is, whoever asked must hear of it
+            about = f"{type(error).__name__}: {error}".removesuffix(": ")
+            hint = "" if wish.run is None else f" Look at its records with: kd audit {wish.run}"
+            self._say(number, Outcome(is_good=False, sentence=f"It could not be done, for a reason that nobody foresaw ({about}).{hint}"))
 
     def _request(self, number: int, wish: Wish) -> None:
         assert isinstance(wish, Request)
