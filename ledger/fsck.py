@@ -15,6 +15,7 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -138,18 +139,20 @@ class _Check:
         self.examination = Examination(chain_bytes(genesis.chain), 0, blobs=self._blobs, codec=codec, is_deep=depth == "deep")
         self._codec = codec
         self._missing_summaries: set[BlobRef] = set()
-        self._digest = (0, "")
-        """Of the segment before."""
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="ledger-fsck")
+        self._digest: Future[tuple[int, str]] | None = None
+        """Of the segment before, which another processor makes meanwhile."""
 
     def run(self) -> None:
         if self._layout.lock.exists() and self._layout.lock.stat().st_size:
             self._add("poisoned", f"A sync failed ({self._layout.lock.read_text(errors='replace').strip()}); nothing is appended.")
         elif not self._layout.lock.exists():
             self._add("lock_missing", "The file lock, which keeps writers apart, is missing; nothing is appended.")
-        for segment in self.segments[-1:] if self._depth == "quick" else self.segments:
-            if segment > 0 and (self._depth == "quick" or segment - 1 not in self.segments):
-                self._go_to(segment)
-            self._segment(segment)
+        with self._hashing:
+            for segment in self.segments[-1:] if self._depth == "quick" else self.segments:
+                if segment > 0 and (self._depth == "quick" or segment - 1 not in self.segments):
+                    self._go_to(segment)
+                self._segment(segment)
         self._heads.finish(self.examination.position)
         if self._depth != "quick":
             self._named_blobs()
@@ -165,7 +168,7 @@ class _Check:
         data = self._layout.segment(segment).read_bytes()
         if segment > 0:
             self._link_to_previous(segment)
-        self._digest = (0, "") if segment == self.segments[-1] else _digest(data)
+        self._digest = None if segment == self.segments[-1] else self._hashing.submit(_digest, data)
         examination, num_before = self.examination, len(self.examination.findings)
         good, is_whole = self._place(segment, 0), True
         end = data.rfind(b"\n") + 1
@@ -237,7 +240,7 @@ class _Check:
         except CorruptError:
             return  # reported with the lines
         if segment - 1 in self.segments:
-            found = self._digest if self._depth != "quick" else _digest(self._layout.segment(segment - 1).read_bytes())
+            found = _digest(self._layout.segment(segment - 1).read_bytes()) if self._digest is None else self._digest.result()
             if found != (opened.previous.num_bytes, opened.previous.sha256):
                 name = segment_name(segment - 1)
                 self._add("segment_digest", f"{name} has {found[0]} bytes and SHA-256 {found[1]}, unlike when it was sealed.", segment - 1)
