@@ -1,10 +1,14 @@
-"""Text of blobs in pages of 64 KiB, made safe; the digest of a blob of up to 1 MiB is checked before its first page is shown."""
+"""Text of blobs in pages of about 64 KiB, made safe; the digest of a blob of up to 1 MiB is checked before its first page is shown.
+
+A page ends where a line ends if one does nearby, else behind a character; never within a secret, half of which nobody would know for one.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from attrs import frozen
 from textual.message import Message
@@ -13,7 +17,7 @@ from kd.views.safe_text import SafeText, safe_lines
 from ledger.errors import BlobDamagedError, BlobMissingError
 from ledger.record import BlobRef
 from ledger.segments import FileStore
-from tui.feed.secrets import bytes_without_secrets
+from tui.feed.secrets import bytes_without_secrets, cuts_a_secret
 from tui.messages import BlobReady
 
 __all__ = ["BLOB_PAGE_BYTES", "BlobPage", "BlobPages"]
@@ -21,6 +25,9 @@ __all__ = ["BLOB_PAGE_BYTES", "BlobPage", "BlobPages"]
 BLOB_PAGE_BYTES = 64 * 1024
 _CHECKED_BYTES = 1024 * 1024
 _MAX_PAGES = 128
+_MARGIN_BYTES = 16 * 1024
+"""A page may end so much earlier; no secret is longer."""
+_MAX_LINES, _STEP_BYTES = 32, 512
 
 
 @frozen(kw_only=True)
@@ -32,8 +39,6 @@ class BlobPage:
     """From 0."""
     num_pages: int
     lines: tuple[SafeText, ...] = ()
-    data: bytes = b""
-    """The same, as it is stored: for parsing, never for drawing."""
     is_checked: bool = False
     """The whole blob's digest was found right."""
     problem: str | None = None
@@ -95,15 +100,39 @@ def _read(store: FileStore, ref: BlobRef, number: int) -> BlobPage:
     num_pages = max(-(-ref.num_bytes // BLOB_PAGE_BYTES), 1)
     try:
         with store.blobs.open(ref, verify=ref.num_bytes <= _CHECKED_BYTES) as stream:
-            stream.seek(number * BLOB_PAGE_BYTES)
-            data = bytes_without_secrets(store, stream.read(BLOB_PAGE_BYTES))
+            start = _cut(store, stream, number * BLOB_PAGE_BYTES) if number > 0 else 0
+            end = _cut(store, stream, (number + 1) * BLOB_PAGE_BYTES) if number + 1 < num_pages else ref.num_bytes
+            stream.seek(start)
+            data = bytes_without_secrets(store, stream.read(end - start))
     except (BlobMissingError, BlobDamagedError, OSError) as error:
         return BlobPage(ref=ref, number=number, num_pages=num_pages, problem=f"{error} See: kd ledger fsck")
-    return BlobPage(
-        ref=ref,
-        number=number,
-        num_pages=num_pages,
-        lines=safe_lines(data),
-        data=data,
-        is_checked=ref.num_bytes <= _CHECKED_BYTES,
-    )
+    except _NoCutError as error:
+        return BlobPage(ref=ref, number=number, num_pages=num_pages, problem=str(error))
+    return BlobPage(ref=ref, number=number, num_pages=num_pages, lines=safe_lines(data), is_checked=ref.num_bytes <= _CHECKED_BYTES)
+
+
+class _NoCutError(Exception):
+    """Wherever a page could end there is a secret."""
+
+
+def _cut(store: FileStore, stream: BinaryIO, boundary: int) -> int:
+    """Where the page that should end at `boundary` ends."""
+    start = boundary - 2 * _MARGIN_BYTES
+    stream.seek(start)
+    around = stream.read(3 * _MARGIN_BYTES)
+    for place in _places(around, 2 * _MARGIN_BYTES):
+        if not cuts_a_secret(store, around[place - _MARGIN_BYTES : place], around[place : place + _MARGIN_BYTES]):
+            return start + place
+    raise _NoCutError(f"The text before byte {boundary:,} of the blob is full of secrets and is not shown.")
+
+
+def _places(data: bytes, place: int) -> Iterator[int]:
+    """Where a page may end, the best first: behind the last lines that end before `place`, then behind characters."""
+    least, line = place - _MARGIN_BYTES, place
+    for _ in range(_MAX_LINES):
+        line = data.rfind(b"\n", least, line)
+        if line < 0:
+            break
+        yield line + 1
+    for behind in range(place, least, -_STEP_BYTES):
+        yield next((at for at in range(behind, behind - 4, -1) if data[at] & 0xC0 != 0x80), behind)

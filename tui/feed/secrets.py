@@ -19,7 +19,7 @@ from ledger.lines import parse
 from ledger.record import BlobRef, Record
 from ledger.segments import FileStore
 
-__all__ = ["bytes_without_secrets", "without_secrets"]
+__all__ = ["bytes_without_secrets", "cuts_a_secret", "without_secrets"]
 
 _SPILLED = b',"e":{"$blob":"'
 _NAME = attrgetter("name")
@@ -50,6 +50,16 @@ def without_secrets(store: FileStore, records: Iterable[Record]) -> Iterator[Rec
 def bytes_without_secrets(store: FileStore, data: bytes) -> bytes:
     """A line or a text without secrets."""
     return data if store.redactor is None else store.redactor.redact(data)[0]
+
+
+def cuts_a_secret(store: FileStore, left: bytes, right: bytes) -> bool:
+    """Whether one would be found in both together that is not found in each alone."""
+    if store.redactor is None:
+        return False
+    one, other = (part.decode(errors="surrogateescape") for part in (left, right))
+    redact = store.redactor.redact_text
+    both, num_found = redact(one + other)
+    return num_found > 0 and both != redact(one)[0] + redact(other)[0]
 
 
 def _clean(store: FileStore, record: Record) -> Record:

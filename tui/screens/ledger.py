@@ -137,10 +137,12 @@ class LedgerScreen(KdScreen):
             self.do_zoom()
 
     def on_record_pane_followed(self, message: RecordPane.Followed) -> None:
-        if isinstance(message.target, BlobRef):
+        if not isinstance(message.target, BlobRef):
+            self.choose_record(message.target)
+        elif self.feed.settings.content:
             self.app.push_screen(BlobText(self.feed, message.target))
         else:
-            self.choose_record(message.target)
+            self.notify("Texts are hidden: started with --no-content, or `content: false` in tui.yaml.", severity="warning", markup=False)
 
     def on_filter_line_typed(self, message: FilterLine.Typed) -> None:
         try:
