@@ -7,7 +7,7 @@ from typing import Literal
 
 from kd.views.safe_text import safe_text
 from kd.views.waiver_table import judgement_in
-from tui.feed.actions import Launch, resume_command, start_command
+from tui.feed.wishes import Launch, resume_command, start_command
 from tui.orders import OrdersApp
 from tui.screens.control import LaunchDialog, RequestDialog
 from tui.screens.kd_screen import KdScreen

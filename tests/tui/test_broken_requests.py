@@ -27,7 +27,8 @@ from tests.tui.ledgers import ALPHA, make_ledger
 from tests.tui.pilots import digest_of, make_app, text_of, wait_for
 from tests.tui.test_control import owner
 from tui.app import KdApp
-from tui.feed.actions import Actions, Outcome, Request
+from tui.feed.actions import Actions, Outcome
+from tui.feed.wishes import Request
 from tui.screens.control import RequestDialog
 
 _OWNER = """

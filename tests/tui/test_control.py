@@ -26,10 +26,11 @@ from ledger.testing import FixedClock
 from tests.tui.ledgers import ALPHA, GAMMA, make_ledger
 from tests.tui.pilots import ACTOR, make_app, text_of, wait_for
 from tui.app import KdApp
-from tui.feed.actions import Actions, Request
+from tui.feed.actions import Actions
+from tui.feed.wishes import Request
 from tui.screens.control import LaunchDialog, RequestDialog
 from tui.screens.runs import RunsScreen
-from tui.widgets.dialog_parts import Choice
+from tui.widgets.dialog_parts import Choice, Lines
 
 
 @pytest.fixture
@@ -96,6 +97,23 @@ async def test_a_pause_is_previewed_appended_and_accepted(ledger: Path) -> None:
     assert json.loads(asked.line)["e"] == {"is_now": False, "reason": "odd loss"}
     assert asked.key is not None
     assert asked.key.startswith("tui:")
+
+
+async def test_a_preview_is_what_is_appended_and_shows_no_secret(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret among the words is taken out before they are shown, and the record says the same as the preview did."""
+    monkeypatch.setenv("MY_API_TOKEN", "hunter-2-hunter-2")
+    with owner(ledger, ALPHA):
+        app = make_app(ledger, write=True, run_id=ALPHA, first_screen=2)
+        async with app.run_test(size=(140, 40)) as pilot:
+            dialog = await _ask(app, pilot, "P", ALPHA)
+            dialog.query_one("#reason", Input).value = "see hunter-2-hunter-2"
+            await wait_for(pilot, lambda: not dialog.query_one("#do", Button).disabled)
+            preview = "".join(text for text, _ in dialog.query_one("#preview", Lines).pieces)
+            dialog.query_one("#do", Button).press()
+            await wait_for(pilot, lambda: "ACCEPTED" in text_of(app))
+    (asked,) = [record for record in _records(ledger, "run.pause_requested") if record.stream == f"run/{ALPHA}"]
+    assert "see [redacted:MY_API_TOKEN]" in preview
+    assert preview.partition(',"y":')[2] == asked.line.decode().partition(',"y":')[2].removesuffix("}")
 
 
 async def test_a_cancel_wants_the_run_s_name(ledger: Path) -> None:

@@ -19,6 +19,7 @@ from tests.run.waiting_run import GATES, RUN, resume_run, write_waiting_run
 from tests.tui.pilots import make_app, text_of, wait_for
 from tui.app import KdApp
 from tui.screens.waive import WaiveDialog
+from tui.widgets.dialog_parts import Lines
 from tui.widgets.options import Options
 
 
@@ -126,6 +127,22 @@ async def test_texts_of_a_waiver_are_shown_not_obeyed(ledger: Path) -> None:
     async with app.run_test(size=(200, 45)) as pilot:
         await wait_for(pilot, lambda: app.is_settled and "approved ␛[31mred" in text_of(app))
         assert not {"\x1b", "\u202e"} & set(text_of(app))
+
+
+async def test_a_previewed_waiver_is_the_one_appended(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret among the words is in neither, so that the waiver's id is the one that was shown."""
+    monkeypatch.setenv("MY_API_TOKEN", "hunter-2-hunter-2")
+    app = app_on(ledger)
+    async with app.run_test(size=(150, 45)) as pilot:
+        dialog = await open_dialog(app, pilot)
+        fill(dialog, reason="see hunter-2-hunter-2")
+        await wait_for(pilot, lambda: not dialog.query_one("#do", Button).disabled)
+        preview = "".join(text for text, _ in dialog.query_one("#preview", Lines).pieces)
+        dialog.query_one("#do", Button).press()
+        await wait_for(pilot, lambda: says(app, "no owner: R resumes the run"))
+    (granted,) = records(ledger, "run.waiver_granted")
+    assert "hunter" not in preview
+    assert preview.partition(',"e":')[2] == granted.line.decode().partition(',"e":')[2].removesuffix("}")
 
 
 async def test_a_rejected_waiver_is_told_with_its_reason(ledger: Path) -> None:

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
-from typing import Literal
 
 from attrs import evolve as replace
 from attrs import frozen
 from textual.message import Message
 
 from kd.errors import KdError
-from kd.events import REGISTRY
 from kd.governance.events import WaiverAccepted, WaiverRejected
-from kd.governance.waivers import Waiver
 from kd.run import events as ev
 from kd.run.control import request_cancel, request_pause
 from kd.run.redaction import redacting_as
@@ -30,26 +25,19 @@ from kd.run.stages import run_stream
 from kd.run.waiving import grant_waiver
 from kd.views.safe_text import SafeText, safe_text
 from ledger.clock import Clock
-from ledger.codec import Codec
 from ledger.errors import LedgerError
-from ledger.lines import meta_bytes
 from ledger.ownership import is_owned
-from ledger.record import Meta, Record
+from ledger.record import Record
 from ledger.segments import FileStore
+from tui.feed.wishes import Launch, Request, WaiverRequest, Wish
 from tui.messages import RequestAnswered
 
 __all__ = [
     "Actions",
     "Appended",
     "Asked",
-    "Launch",
     "Outcome",
-    "Request",
-    "WaiverRequest",
-    "Wish",
     "describe_state",
-    "resume_command",
-    "start_command",
 ]
 
 _ANSWER_SECONDS = 10.0
@@ -61,61 +49,6 @@ _ANSWERS = {
     "resume": ("run.resumed", "run.started"),
 }
 _REFUSALS = {"pause": ("run.pause_rejected",), "cancel": ("run.cancel_rejected",), "resume": ()}
-
-
-@frozen(kw_only=True)
-class Request:
-    """What a person wants of a run's owner."""
-
-    kind: Literal["pause", "cancel"]
-    run: str
-    reason: str
-    is_now: bool
-    actor: str
-    seen: int
-    """Position that the person looked at."""
-    key: str
-
-    def event(self) -> ev.PauseRequested | ev.CancelRequested:
-        """What will be appended to the run's stream."""
-        cls = ev.PauseRequested if self.kind == "pause" else ev.CancelRequested
-        return cls(reason=self.reason, is_now=self.is_now)
-
-    def preview(self) -> str:
-        """The record as it will stand, but for position, version, time and chain hash, which the ledger adds."""
-        return _preview(self)
-
-
-@frozen(kw_only=True)
-class WaiverRequest:
-    """A waiver that a person grants to a run; who takes up the run answers."""
-
-    run: str
-    waiver: Waiver
-    actor: str
-    seen: int
-    """Position that the person looked at."""
-    key: str
-
-    def event(self) -> ev.WaiverGranted:
-        """What will be appended to the run's stream."""
-        return ev.WaiverGranted(waiver=self.waiver)
-
-    def preview(self) -> str:
-        """As that of `Request`."""
-        return _preview(self)
-
-
-@frozen(kw_only=True)
-class Launch:
-    """A process that is to be started."""
-
-    run: str | None
-    """The run it takes up; None for a new one."""
-    command: tuple[str, ...]
-
-
-Wish = Request | WaiverRequest | Launch
 
 
 @frozen
@@ -262,13 +195,6 @@ class Actions:
         self._post(RequestAnswered(number))
 
 
-def _preview(wish: Request | WaiverRequest) -> str:
-    encoded = Codec(REGISTRY).encode(wish.event())
-    meta = meta_bytes(Meta(actor=wish.actor, cause=wish.seen), None)
-    head = f'"s":"{run_stream(wish.run)}","k":"{wish.key}","y":"{encoded.entry.name}/{encoded.entry.version}"'
-    return head + meta.decode() + ',"e":' + encoded.payload.decode()
-
-
 def _waiver_answer(request: Record, record: Record) -> Outcome | None:
     seconds = max(record.time_ms - request.time_ms, 0) / 1000
     match record.event:
@@ -289,13 +215,3 @@ def describe_state(state: Asked | Appended | Outcome) -> SafeText:
             return safe_text(f"appended @{position:,}; waiting for the owner's answer")
         case Outcome(sentence=sentence, position=position):
             return safe_text(sentence if position is None else f"{sentence} @{position:,}")
-
-
-def resume_command(run: str, ledger: Path) -> tuple[str, ...]:
-    """The command line of a new owner for `run`."""
-    return (sys.executable, "-m", "kd", "resume", run, "--ledger", str(ledger), "--detach")
-
-
-def start_command(config: str, ledger: Path) -> tuple[str, ...]:
-    """The command line of a new run of the configuration file `config`."""
-    return (sys.executable, "-m", "kd", "run", config, "--ledger", str(ledger), "--detach")

@@ -14,12 +14,16 @@ from textual.widgets import Button, Input
 
 from kd.views.run_summary import run_state_word
 from kd.views.safe_text import safe_text
-from tui.feed.actions import Asked, Launch, Outcome, Request, Wish, describe_state
+from ledger.errors import LedgerError
+from ledger.redaction import Redactor
+from tui.feed.actions import Asked, Outcome, describe_state
 from tui.feed.feed import Feed
+from tui.feed.wishes import Launch, Request, WaiverRequest, Wish, redactor_of_view
 from tui.screens.typing_dialog import TypingDialog
 from tui.widgets.dialog_parts import Choice, Field, Lines, labelled
+from tui.widgets.painting import Pieces
 
-__all__ = ["ControlDialog", "LaunchDialog", "RequestDialog"]
+__all__ = ["ControlDialog", "LaunchDialog", "RequestDialog", "previewed"]
 
 
 class ControlDialog(TypingDialog[None]):
@@ -77,6 +81,7 @@ class RequestDialog(ControlDialog):
         self._run = run
         self._key = f"tui:{secrets.token_hex(16)}"
         self._seen = feed.frame.position
+        self._redactor = redactor_of_view(feed.frame.runs.get(run))
 
     def compose(self) -> ComposeResult:
         frame = self.feed.frame
@@ -136,7 +141,15 @@ class RequestDialog(ControlDialog):
             wanted = "a reason" if not self.query_one("#reason", Input).value.strip() else "the run's name"
             preview.pieces = ((f"{wanted} is needed before anything is appended", "muted"),)
         else:
-            preview.pieces = ((safe_text(request.preview()), "text"),)
+            preview.pieces = previewed(request, self._redactor)
+
+
+def previewed(request: Request | WaiverRequest, redactor: Redactor) -> Pieces:
+    """What will be appended, without secrets; or why it cannot be."""
+    try:
+        return ((safe_text(request.preview(redactor)), "text"),)
+    except (LedgerError, ValueError) as error:
+        return ((safe_text(str(error)), "bad"),)
 
 
 class LaunchDialog(ControlDialog):

@@ -15,9 +15,9 @@ from kd.governance.waiver_acceptance import Judgement, waiver_problems
 from kd.governance.waivers import IMPACTS, REASON_CODES, Impact, ReasonCode, Waiver, WaiverLimit, make_waiver
 from kd.run.waiving import limit_text, parse_end, parse_limit, time_text
 from kd.views.safe_text import safe_text
-from tui.feed.actions import WaiverRequest
 from tui.feed.feed import Feed
-from tui.screens.control import ControlDialog
+from tui.feed.wishes import WaiverRequest, redactor_of_view
+from tui.screens.control import ControlDialog, previewed
 from tui.widgets.dialog_parts import Field, Lines, labelled
 from tui.widgets.options import Options
 from tui.widgets.painting import Pieces
@@ -42,6 +42,7 @@ class WaiveDialog(ControlDialog):
         self._judgement = judgement
         self._key = f"tui:{secrets.token_hex(16)}"
         self._seen = feed.frame.position
+        self._redactor = redactor_of_view(feed.frame.runs.get(run))
         self._opened_ms = feed.clock.now_ms()
         violations = judgement.verdict.violations
         self._choices = {violation.gate_id: violation for violation in violations if violation.is_waivable}
@@ -118,6 +119,10 @@ class WaiveDialog(ControlDialog):
     def _text(self, field: _Texts) -> str:
         return self.query_one(f"#{field}", Input).value.strip()
 
+    def _recorded(self, text: str) -> str:
+        """The text as the ledger will hold it: a waiver's id is that of its recorded texts."""
+        return self._redactor.redact_text(text)[0]
+
     def _request(self) -> tuple[WaiverRequest | None, tuple[str, ...]]:
         """What the fields say, and every mistake in it."""
         try:
@@ -133,14 +138,14 @@ class WaiveDialog(ControlDialog):
             raise ValueError(f"{uses!r} is no number of uses, expected 1 or more.")
         gate = self.query_one("#gate", Options).value
         return make_waiver(
-            title=f"waiver of {gate}",
+            title=self._recorded(f"waiver of {gate}"),
             limits=(WaiverLimit(gate_id=gate, worst=parse_limit(self._text("limit"))),),
             reason_code=cast("ReasonCode", self.query_one("#code", Options).value),
-            description=self._text("reason"),
-            mitigation=self._text("mitigation"),
-            risk_owner=self._text("owner") or self._text("asked"),
-            requested_by=self._text("asked"),
-            approved_by=self._text("approves"),
+            description=self._recorded(self._text("reason")),
+            mitigation=self._recorded(self._text("mitigation")),
+            risk_owner=self._recorded(self._text("owner") or self._text("asked")),
+            requested_by=self._recorded(self._text("asked")),
+            approved_by=self._recorded(self._text("approves")),
             created_ms=self._opened_ms,
             expires_ms=parse_end(self._text("ends"), self._opened_ms),
             max_uses=int(uses),
@@ -155,7 +160,7 @@ class WaiveDialog(ControlDialog):
             preview.pieces = ((safe_text(" ".join(problems)), "muted"),)
         else:
             ends = f"until {time_text(request.waiver.expires_ms)}, appended: "
-            preview.pieces = ((ends, "muted"), (safe_text(request.preview()), "text"))
+            preview.pieces = ((ends, "muted"), *previewed(request, self._redactor))
 
 
 def _about(violation: Violation) -> str:
