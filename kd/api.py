@@ -28,7 +28,7 @@ from kd.keys import key_folder, signer_for
 from kd.run import commands, states
 from kd.run.config import RunConfig
 from kd.run.config_file import load_run_config
-from kd.run.control import find_run, request_cancel, request_pause, run_ids, scratch_folder
+from kd.run.control import find_run, request_cancel, request_pause, request_resume, run_ids, scratch_folder
 from kd.run.machine import RUN
 from kd.run.planning import plan_run
 from kd.run.redaction import check_no_secret, redactor_of, redactor_of_run
@@ -62,9 +62,9 @@ def start(
     return open(ledger, create=True).plan(config, name=name, overrides=overrides).resume()
 
 
-def resume(run: str, *, ledger: str | Path | None = None) -> Run:
-    """Let a process of its own take up the run; returns once that is recorded durably."""
-    return open(ledger, write=True).run(run).resume()
+def resume(run: str, *, ledger: str | Path | None = None, reason: str | None = None) -> Run:
+    """Let a process of its own take up the run, for a `reason` that is recorded; returns once that is recorded durably."""
+    return open(ledger, write=True).run(run).resume(reason)
 
 
 def open(ledger: str | Path | None = None, *, write: bool = True, create: bool = False) -> Ledger:
@@ -250,14 +250,15 @@ class Run:
         """CommandRejectedError if there is nothing to do for an owner of the run."""
         RUN.decide(commands.StartRun(), self.state())
 
-    def work(self, is_interrupted: Callable[[], bool] = lambda: False) -> states.RunState:
+    def work(self, is_interrupted: Callable[[], bool] = lambda: False, *, reason: str | None = None) -> states.RunState:
         """Own the run and work on it in this process until it ends, fails or is told to stop.
 
-        `is_interrupted` is asked often; once it is true the run pauses. Raises AlreadyOwnedError if another process works on the run,
-        CommandRejectedError if there is nothing to do.
+        `is_interrupted` is asked often; once it is true the run pauses. A `reason` is recorded before the run is claimed. Raises
+        AlreadyOwnedError if another process works on the run, CommandRejectedError if there is nothing to do.
         """
         self.check_resumable()
         self._take_out_secrets()
+        self._request_resume(reason)
         ownership = claim(self.ledger.store, self.id, actor())
         try:
             runner = Runner(
@@ -273,12 +274,15 @@ class Run:
         finally:
             ownership.release()
 
-    def resume(self) -> Run:
-        """Let a process of its own work on the run; returns once that is recorded durably.
+    def resume(self, reason: str | None = None) -> Run:
+        """Let a process of its own work on the run, for a `reason` that is recorded first; returns once its start is recorded durably.
 
         What the process prints goes to `work/<run>.log` in the ledger's folder.
         """
         self.check_resumable()
+        if reason is not None:
+            self._take_out_secrets()
+            self._request_resume(reason)
         before = self.ledger.store.end().position
         log = scratch_folder(self.ledger.path, self.id).with_name(f"{self.id}.log")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -294,6 +298,10 @@ class Run:
                 raise UsageError(f"The process for run {self.id} has not begun after {_START_SECONDS:.0f} s: see {log}.")
             time.sleep(_POLL_SECONDS)
         return self
+
+    def _request_resume(self, reason: str | None) -> None:
+        if reason is not None:
+            request_resume(self.ledger.store, self.id, reason=reason, actor=actor())
 
     def _take_out_secrets(self) -> None:
         """Keep out of the ledger also what the run's own configuration names."""

@@ -51,9 +51,9 @@ def run(
     return _work(planned, detach=detach, as_json=json)
 
 
-def resume(run: RunName, *, ledger: LedgerPath = None, detach: Detach = False, json: JsonFlag = False) -> int:
+def resume(run: RunName, *, reason: Reason | None = None, ledger: LedgerPath = None, detach: Detach = False, json: JsonFlag = False) -> int:
     """Take up a run that was paused, was interrupted, or failed in a way that another try can mend."""
-    return _work(api.open(ledger).run(run), detach=detach, as_json=json)
+    return _work(api.open(ledger).run(run), detach=detach, as_json=json, reason=reason)
 
 
 def pause(run: RunName, *, reason: Reason, now: Now = False, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
@@ -66,9 +66,9 @@ def cancel(run: RunName, *, reason: Reason, now: Now = False, ledger: LedgerPath
     return _steer(api.open(ledger).run(run), "cancel", reason, now, json)
 
 
-def _work(run: api.Run, *, detach: bool, as_json: bool) -> int:
+def _work(run: api.Run, *, detach: bool, as_json: bool, reason: str | None = None) -> int:
     if detach:
-        run.resume()
+        run.resume(reason)
         if as_json:
             print_document(run.summary())
         else:
@@ -76,7 +76,7 @@ def _work(run: api.Run, *, detach: bool, as_json: bool) -> int:
         return DONE
     run.check_resumable()
     with showing_progress(run, is_quiet=as_json) as say, counting_interrupts(say) as is_interrupted:
-        state = run.work(is_interrupted)
+        state = run.work(is_interrupted, reason=reason)
     print_outcome(run, as_json=as_json)
     return run_code(state)
 

@@ -19,6 +19,7 @@ __all__ = [
     "PlanRun",
     "RequestCancel",
     "RequestPause",
+    "RequestResume",
     "SampleProcess",
     "StartRun",
     "StartStage",
@@ -96,6 +97,13 @@ class RequestCancel:
 
 
 @frozen(kw_only=True)
+class RequestResume:
+    """Say why the run is to be taken up again."""
+
+    reason: str
+
+
+@frozen(kw_only=True)
 class GrantWaiver:
     """Accept what a gate found, for a while, so that the run is judged again."""
 
@@ -124,6 +132,7 @@ Command = (
     | EndRun
     | RequestPause
     | RequestCancel
+    | RequestResume
     | GrantWaiver
     | AnswerRequest
     | SampleProcess

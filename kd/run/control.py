@@ -8,12 +8,15 @@ from pathlib import Path
 from kd.errors import UsageError
 from kd.run import commands, machine, states
 from kd.run.stages import run_stream
+from ledger.disk import lock_holder
+from ledger.errors import AlreadyOwnedError
 from ledger.handle import Live
+from ledger.layout import Layout
 from ledger.ownership import claim, is_owned
 from ledger.record import Meta
 from ledger.segments import FileStore
 
-__all__ = ["find_run", "request_cancel", "request_pause", "run_ids", "scratch_folder"]
+__all__ = ["find_run", "request_cancel", "request_pause", "request_resume", "run_ids", "scratch_folder"]
 
 
 _AT_WORK = (states.Running, states.Pausing, states.Cancelling)
@@ -81,6 +84,19 @@ def request_cancel(
         return live.state
     finally:
         ownership.release()
+
+
+def request_resume(
+    store: FileStore, run: str, *, reason: str, actor: str, key: str | None = None, cause: int | None = None
+) -> states.RunState:
+    """Record why the run is to be taken up again; whoever starts its next owner does that apart. `key` and `cause` as for `request_pause`.
+
+    CommandRejectedError if there is nothing to do for an owner, AlreadyOwnedError if a live process works on the run.
+    """
+    if is_owned(store.path, run):
+        raise AlreadyOwnedError(run, lock_holder(Layout(store.path).owner_lock(run)))
+    live = Live(store, run_stream(run), machine.RUN)
+    return live.handle(commands.RequestResume(reason=reason), key=key, meta=Meta(actor=actor, cause=cause))
 
 
 def scratch_folder(ledger: Path, run: str) -> Path:

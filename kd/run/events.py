@@ -19,6 +19,7 @@ __all__ = [
     "PauseRejected",
     "PauseRequested",
     "ProcessSampled",
+    "ResumeRequested",
     "RunCancelled",
     "RunFailed",
     "RunPaused",
@@ -183,6 +184,13 @@ class CancelRejected:
 
 
 @frozen(kw_only=True)
+class ResumeRequested:
+    """Someone wants the run to be taken up again; whoever does so answers by RunResumed or RunStarted."""
+
+    reason: str
+
+
+@frozen(kw_only=True)
 class WaiverGranted:
     """Someone accepts, for a while, what a gate found; the governance stage answers when an owner takes up the run."""
 
@@ -208,5 +216,6 @@ ENTRIES = (
     Entry(name="run.cancel_requested", version=1, cls=CancelRequested, durability=Durability.TRANSITION),
     Entry(name="run.cancel_accepted", version=1, cls=CancelAccepted, durability=Durability.TRANSITION),
     Entry(name="run.cancel_rejected", version=1, cls=CancelRejected, durability=Durability.TRANSITION),
+    Entry(name="run.resume_requested", version=1, cls=ResumeRequested, durability=Durability.TRANSITION),
     Entry(name="run.waiver_granted", version=1, cls=WaiverGranted, durability=Durability.TRANSITION),
 )

@@ -17,6 +17,7 @@ from kd.run.commands import (
     PlanRun,
     RequestCancel,
     RequestPause,
+    RequestResume,
     SampleProcess,
     StartRun,
     StartStage,
@@ -71,6 +72,7 @@ Event = (
     | ev.CancelRequested
     | ev.CancelAccepted
     | ev.CancelRejected
+    | ev.ResumeRequested
     | ev.WaiverGranted
 )
 
@@ -84,6 +86,9 @@ def decide(command: Command, state: RunState) -> tuple[Event, ...]:
             return _start(command, state)
         case RequestPause() | RequestCancel():
             return _request(command, state)
+        case RequestResume(reason=reason):
+            _start(command, state)  # refused by the sentence by which the resume would be
+            return (ev.ResumeRequested(reason=reason),)
         case GrantWaiver():
             return _grant(command, state)
         case AnswerRequest():
@@ -135,7 +140,7 @@ def _plan(command: PlanRun, state: RunState) -> tuple[Event, ...]:
     )
 
 
-def _start(command: StartRun, state: RunState) -> tuple[Event, ...]:
+def _start(command: StartRun | RequestResume, state: RunState) -> tuple[Event, ...]:
     match state:
         case Planned():
             return (ev.RunStarted(),)
@@ -271,6 +276,8 @@ def _evolve_known(state: Known, event: Event) -> RunState:
             return Running(plan=replace(plan, results=plan.results[:-1]))  # the stage that gave the verdict is due again
         case ev.RunStarted() | ev.RunResumed():
             return Running(plan=plan)
+        case ev.ResumeRequested():
+            return _existing(state)
         case ev.WaiverGranted(waiver=waiver):
             return _existing(replace(state, granted=(*state.granted, waiver)) if isinstance(state, Rejected) else state)
         case ev.StageStarted(stage=stage):

@@ -269,6 +269,7 @@ _SIGNS: Mapping[type, tuple[MarkerKind, Callable[[Any], str]]] = {
     run_events.CancelRequested: ("request", lambda event: f"cancel asked for: {event.reason}"),
     run_events.CancelAccepted: ("answer", lambda _event: "cancel accepted"),
     run_events.CancelRejected: ("answer", lambda event: f"cancel rejected: {event.reason}"),
+    run_events.ResumeRequested: ("request", lambda event: f"resume asked for: {event.reason}"),
     run_events.WaiverGranted: ("request", lambda event: f"waiver granted: {_waived(event)}"),
     WaiverAccepted: ("answer", lambda event: f"waiver accepted: {_waived(event)}"),
     WaiverRejected: ("answer", lambda event: f"waiver rejected: {event.reason}"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kd import api
 from kd.cli.app import run_command
 from ledger.clock import SystemClock
 from tests.governance.waiver_examples import MITIGATION
@@ -42,8 +43,11 @@ def test_a_run_is_waived_resumed_and_approved(ledger: Path, capsys: pytest.Captu
     assert kd(ledger, "judge", "waive", "latest", "--gate", "speed", "--limit", "inconclusive", "--expires", "72h", *WHY) == 0
     assert f"kd resume {RUN}" in capsys.readouterr().out
     assert {row["standing"] for row in printed(ledger, capsys, "judge", "waivers", RUN)} == {"unanswered"}
-    assert kd(ledger, "resume", RUN) == 0
+    assert kd(ledger, "resume", RUN, "--reason", "two waivers were granted") == 0
     assert "Verdict: approved_with_waivers, until 20" in capsys.readouterr().out
+    names = [record.name for record in api.open(ledger, write=False).store.scan()]
+    asked = names.index("run.resume_requested")
+    assert names[asked + 1 : asked + 3] == ["ledger.owner_claimed", "run.resumed"]
     assert [(row["standing"], row["uses"]) for row in printed(ledger, capsys, "judge", "waivers", RUN)] == [("in force", 1)] * 2
     verdict = printed(ledger, capsys, "judge", "verdict", RUN)
     assert (verdict["status"], verdict["is_lapsed"]) == ("approved_with_waivers", False)

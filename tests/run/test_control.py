@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import kd
 from kd.errors import UsageError
 from kd.run import commands as c
 from kd.run import states as s
+from kd.run.control import request_resume
 from kd.run.machine import RUN
 from kd.run.runner import Runner
+from ledger.errors import AlreadyOwnedError
 from ledger.handle import Live
 from ledger.ownership import claim
 from ledger.segments import FileStore
@@ -79,3 +82,15 @@ def test_a_stage_that_failed_for_good_fails_the_run_whoever_comes_next(run: kd.R
         failed = runner.drive()
     assert isinstance(failed, s.Failed)
     assert (failed.reason, failed.is_retryable) == ("no such model", False)
+
+
+def test_the_reason_of_a_resume_is_recorded_once_and_before_the_claim(run: kd.Run) -> None:
+    """Asking twice under one key is one request; it names who asked and what they looked at, and the owner comes after it."""
+    store = run.ledger.store
+    for _ in range(2):
+        request_resume(store, run.id, reason="the disk is free again", actor="ana@host", key="one", cause=1)
+    (record,) = store.scan(names="run.resume_requested")
+    assert (record.meta.actor, record.meta.cause) == ("ana@host", 1)
+    with claim(store, run.id, "owner@host"), pytest.raises(AlreadyOwnedError, match=str(os.getpid())):
+        request_resume(store, run.id, reason="again", actor="ana@host")
+    assert len(list(store.scan(names="run.resume_requested"))) == 1

@@ -195,6 +195,23 @@ def test_a_request_between_the_last_stage_and_the_conclusion_is_answered() -> No
     assert tuple(type(event) for event in events) == (ev.PauseRejected, ev.RunSucceeded)
 
 
+def test_a_resume_is_asked_for_where_it_is_possible() -> None:
+    """The request changes nothing; where a resume would be refused, so is the request, by the same sentence."""
+    request = c.RequestResume(reason="the disk is free again")
+    paused = (PLANNED, ev.RunStarted(), ev.RunPaused(cause="disk", reason="full"))
+    for given in ((PLANNED,), (PLANNED, ev.RunStarted()), (PLANNED, ev.RunStarted(), PAUSE), paused, (*WAITING, GRANTED)):
+        events = _decided(given, request)
+        assert events == (ev.ResumeRequested(reason="the disk is free again"),)
+        assert _state(*given, *events) == _state(*given)
+    for refused in ((), WAITING, (PLANNED, ev.RunCancelled(reason="x"))):
+        sentences = []
+        for command in (request, c.StartRun()):
+            with pytest.raises(CommandRejectedError) as caught:
+                _decided(refused, command)
+            sentences.append(caught.value.reason)
+        assert sentences[0] == sentences[1]
+
+
 WAITING = (PLANNED, ev.RunStarted(), GENERATED, _governed("waiver_required"), ev.RunRejected(verdict="waiver_required"))
 GRANTED = ev.WaiverGranted(waiver=waiver())
 
