@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import subprocess
 import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,33 +17,37 @@ from tui.widgets.painting import Pieces
 
 __all__ = ["FsckReport"]
 
-_CHECK_SECONDS = 3600
+_PROGRAM = (sys.executable, "-m", "kd", "ledger", "fsck", "--json")
 
 
 class FsckReport(TextList):
-    """Begins when it is shown; closing it leaves the examination to end by itself, as it changes nothing."""
+    """Begins when it is shown; closing it, or leaving, ends the examination, which changes nothing."""
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, *, program: Sequence[str] = _PROGRAM) -> None:
         super().__init__("kd ledger fsck", [(("examining the whole ledger", "muted"),)])
-        self._ledger = ledger
+        self._command = (*program, "--ledger", str(ledger))
 
     def on_mount(self) -> None:
         super().on_mount()
         self._examine()
 
-    @work(thread=True, exit_on_error=False)
-    def _examine(self) -> None:
-        command = [sys.executable, "-m", "kd", "ledger", "fsck", "--json", "--ledger", str(self._ledger)]
+    @work(exit_on_error=False)
+    async def _examine(self) -> None:
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_CHECK_SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            rows = _plain_rows([str(error)])
-        else:
-            rows = _findings(done.stdout) or _plain_rows((done.stderr or done.stdout).splitlines())
-        self.app.call_from_thread(self.show, rows)
+            process = await asyncio.create_subprocess_exec(*self._command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+        except OSError as error:
+            self.show(_plain_rows([str(error)]))
+            return
+        try:
+            output, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        self.show(_findings(output) or _plain_rows((errors or output).splitlines()))
 
 
-def _findings(document: str) -> list[Pieces]:
+def _findings(document: bytes) -> list[Pieces]:
     """The rows of the report that fsck printed; none if it printed no report."""
     try:
         report = json.loads(document)
@@ -58,5 +63,5 @@ def _findings(document: str) -> list[Pieces]:
     return [*rows, *([] if report["findings"] else [(("Nothing was found that should not be so.", "good"),)])]
 
 
-def _plain_rows(lines: Sequence[str]) -> list[Pieces]:
+def _plain_rows(lines: Sequence[str | bytes]) -> list[Pieces]:
     return [((safe_text(line), "text"),) for line in lines]
