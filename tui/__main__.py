@@ -27,7 +27,7 @@ from kd.errors import KdError, MissingExtraError
 from kd.events import REGISTRY
 from kd.run.control import find_run
 from kd.run.redaction import redactor_of
-from kd.views.position_link import PositionLink, chain_prefix, is_link, parse_link
+from kd.views.position_link import PositionLink, is_link, parse_link
 from ledger.clock import Clock, SystemClock
 from ledger.errors import IntegrityError, LedgerError, NotALedgerError
 from ledger.opening import open_ledger
@@ -35,6 +35,7 @@ from ledger.segments import FileStore
 from tui.app import KdApp
 from tui.feed.feed import Feed
 from tui.keymap import Keymap
+from tui.links import OtherChainError, check_link
 from tui.settings import Settings, load_settings, settings_path
 from tui.snapshot import SnapshotError, write_snapshot
 from tui.terminal import run_in_terminal
@@ -55,10 +56,6 @@ _SIZE = re.compile(r"([1-9][0-9]{0,2})x([1-9][0-9]{0,2})")
 
 class _UsageError(Exception):
     """The arguments cannot be followed."""
-
-
-class _OtherChainError(Exception):
-    """A link was made of another ledger, or of this one before it was changed."""
 
 
 @frozen(kw_only=True)
@@ -87,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         print(error, file=sys.stderr)
         return _USAGE
-    except (IntegrityError, _OtherChainError) as error:
+    except (IntegrityError, OtherChainError) as error:
         print(error, file=sys.stderr)
         return _INTEGRITY
     except (LedgerError, KdError, ValueError, OSError) as error:
@@ -232,20 +229,9 @@ def _start(what: str | None, at: int | None, open_store: Callable[[], FileStore]
         run = None if name is None else find_run(store, name)
         position = at if link is None else link.position
         if position is not None:
-            _check_position(store, PositionLink(run=run, position=position, chain_prefix=link.chain_prefix if link else None))
+            place = PositionLink(run=run, position=position, chain_prefix=link.chain_prefix if link else None)
+            check_link(store, place, end=store.end().position)
     return _Start(run=run, position=position)
-
-
-def _check_position(store: FileStore, link: PositionLink) -> None:
-    end = store.end().position
-    if not 0 <= link.position < end:
-        raise _UsageError(f"There is no position {link.position} in this ledger, expected 0 to {end - 1}.")
-    record = next(store.scan(start=link.position, stop=link.position + 1))
-    if link.chain_prefix is not None and chain_prefix(record.chain) != link.chain_prefix:
-        found = chain_prefix(record.chain)
-        raise _OtherChainError(
-            f"Record {link.position} has the chain hash {found}…, but the link says {link.chain_prefix}…: another ledger."
-        )
 
 
 def _still_clock(open_store: Callable[[], FileStore], start: _Start) -> Clock:

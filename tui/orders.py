@@ -20,6 +20,7 @@ from ledger.lines import parse
 from tui.commands import COMMANDS, Command
 from tui.feed.feed import Feed
 from tui.keymap import Key, Keymap
+from tui.links import OtherChainError, check_link
 from tui.messages import RecordChosen
 from tui.pictures import screen_svg
 from tui.screens.alert_list import AlertList
@@ -187,28 +188,26 @@ class OrdersApp(App[int], inherit_bindings=False):
 
     def command_run(self, name: str) -> None:
         """Open a run by its name."""
+        run = self._run_called(name or "latest")
+        if run is not None:
+            self.feed.open_run(run)
+            self.show_screen(2)
+
+    def command_at(self, text: str) -> None:
+        """Hold the view at a position or at a link, whose run is opened; the screen stays."""
         if self.feed.store is None:
             return
         try:
-            run = find_run(self.feed.store, name or "latest")
-        except UsageError as error:
-            self.warn(f"{error} {error.hint}")
-            return
-        self.feed.open_run(run)
-        self.show_screen(2)
-
-    def command_at(self, text: str) -> None:
-        """Hold the view at a position or at a link."""
-        try:
             link = parse_link(text if is_link(text) else f"@{text}")
-        except ValueError as error:
+            check_link(self.feed.store, link, end=self.feed.frame.end)
+        except (ValueError, OtherChainError) as error:
             self.warn(str(error))
             return
-        if not 0 <= link.position < self.feed.frame.end:
-            self.warn(f"There is no position {link.position} in this ledger, expected 0 to {self.feed.frame.end - 1}.")
+        run = None if link.run is None else self._run_called(link.run)
+        if link.run is not None and run is None:
             return
-        if link.run is not None:
-            self.command_run(link.run)
+        if run is not None:
+            self.feed.open_run(run)
         self.feed.seek(link.position)
 
     def command_record(self, text: str) -> None:
@@ -270,6 +269,16 @@ class OrdersApp(App[int], inherit_bindings=False):
         runs = [f"run {run}" for run in self.feed.frame.runs]
         themes = [f"theme {name}" for name in PALETTES]
         return [*(command.name for command in COMMANDS), *(row.id for row in self.keymap.rows), *runs, *themes]
+
+    def _run_called(self, name: str) -> str | None:
+        """The run's id; None if there is no ledger or, which is told, no such run."""
+        if self.feed.store is None:
+            return None
+        try:
+            return find_run(self.feed.store, name)
+        except UsageError as error:
+            self.warn(f"{error} {error.hint}")
+            return None
 
     def _link_position(self) -> int | None:
         screen, frame = self.screen, self.feed.frame

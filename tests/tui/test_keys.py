@@ -101,6 +101,10 @@ async def test_help_is_searched_and_does_what_its_line_says(ledger: Path) -> Non
         ("nonesuch", "There is no command"),
         ("at 99999", "There is no position"),
         ("run nobody", "There is no run"),
+        (f"{ALPHA}@20", "kd ▸ runs"),
+        ("at @20~00000000", "another ledger"),
+        (f"{ALPHA}@20~00000000", "another ledger"),
+        ("at nobody@20", "There is no run"),
         ("record x", "There is no position"),
         ("start x", "--write"),
         ("theme x", "There is no theme"),
@@ -113,6 +117,18 @@ async def test_what_is_typed_is_done_or_answered_in_words(ledger: Path, typed: s
         await wait_for(pilot, lambda: app.is_settled)
         await app.run_command(typed)
         await wait_for(pilot, lambda: seen in text_of(app))
+
+
+@pytest.mark.parametrize("typed", ["at nobody@20", f"at {ALPHA}@20~00000000"])
+async def test_a_link_that_is_not_of_this_ledger_moves_nothing(ledger: Path, typed: str) -> None:
+    """The view stays where it was, and so does the open run."""
+    app = make_app(ledger)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        await app.run_command(typed)
+        await wait_for(pilot, lambda: "There is no run" in text_of(app) or "another ledger" in text_of(app))
+        assert app.feed.frame.is_live
+        assert app.feed.frame.run is None
 
 
 async def test_ctrl_c_says_how_to_leave_and_leaves_the_second_time(ledger: Path) -> None:
