@@ -19,15 +19,16 @@ from textual.widgets import Button, Input
 import tui.feed.actions as actions_module
 from kd.events import REGISTRY
 from kd.run import states
-from kd.run.events import RunStarted
+from kd.run.events import PauseRejected, PauseRequested, RunStarted
 from ledger import open_ledger
 from ledger.clock import SystemClock
 from ledger.disk import Disk
+from ledger.record import Meta
 from tests.tui.ledgers import ALPHA, make_ledger
 from tests.tui.pilots import digest_of, make_app, text_of, wait_for
 from tests.tui.test_control import owner
 from tui.app import KdApp
-from tui.feed.actions import Actions, Outcome
+from tui.feed.actions import Actions, Outcome, read_answer
 from tui.feed.wishes import Request
 from tui.screens.control import RequestDialog
 
@@ -143,7 +144,7 @@ async def test_a_ledger_that_is_poisoned_takes_no_request(ledger: Path) -> None:
 async def test_an_owner_that_is_killed_or_stopped_under_a_request(
     ledger: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    """One that is stopped has not answered and is still the owner; one that was killed leaves an interrupted run."""
+    """One that is stopped is still the owner, and its answer is told when it goes on; one that was killed leaves an interrupted run."""
     monkeypatch.setattr(actions_module, "_ANSWER_SECONDS", 0.5)
     with owner_process(ledger) as process:
         app = make_app(ledger, write=True, clock=SystemClock(), run_id=ALPHA, first_screen=2)
@@ -159,7 +160,7 @@ async def test_an_owner_that_is_killed_or_stopped_under_a_request(
             app.screen.query_one("#do", Button).press()
             await wait_for(pilot, lambda: "nobody has answered" in text_of(app) and "appended @" in text_of(app))
             process.send_signal(signal.SIGCONT)
-            await wait_for(pilot, lambda: isinstance(app.feed.frame.runs[ALPHA].run, states.Pausing))
+            await wait_for(pilot, lambda: isinstance(app.feed.frame.runs[ALPHA].run, states.Pausing) and "ACCEPTED after" in text_of(app))
 
 
 async def test_a_broken_run_is_asked_for_nothing(ledger: Path) -> None:
@@ -186,6 +187,19 @@ def test_a_request_that_fails_unforeseen_is_told(ledger: Path) -> None:
         assert isinstance(state, Outcome)
         assert not state.is_good
         assert "kd audit odd" in state.sentence
+
+
+def test_an_answer_is_that_of_the_request_it_names(ledger: Path) -> None:
+    """What another request is told is not taken for one's own; an owner of before, who names none, is understood."""
+    with open_ledger(ledger, registry=REGISTRY) as store:
+        store.append(f"run/{ALPHA}", [PauseRequested(reason="quiet")], key="tui:1", meta=Meta(actor="ana", cause=3))
+        own = store.end().position - 1
+        for cause in (own - 1, own + 7, own, None):
+            store.append(f"run/{ALPHA}", [PauseRejected(reason="too late")], meta=Meta(cause=cause))
+        request, *answers = store.scan(start=own)
+    outcomes = [read_answer(request, answer) for answer in answers]
+    assert [outcome is not None for outcome in outcomes] == [False, False, True, True]
+    assert outcomes[2] == Outcome(is_good=False, sentence="REJECTED: too late", position=own + 3)
 
 
 async def test_two_dialogs_at_once_get_an_answer_each(ledger: Path) -> None:

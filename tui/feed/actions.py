@@ -27,7 +27,7 @@ from kd.views.safe_text import SafeText, safe_text
 from ledger.clock import Clock
 from ledger.errors import LedgerError
 from ledger.ownership import is_owned
-from ledger.record import Record
+from ledger.record import Cursor, Record
 from ledger.segments import FileStore
 from tui.feed.wishes import Launch, Request, WaiverRequest, Wish
 from tui.messages import RequestAnswered
@@ -38,17 +38,13 @@ __all__ = [
     "Asked",
     "Outcome",
     "describe_state",
+    "read_answer",
 ]
 
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _PATIENT_POLL_SECONDS = 0.5
-_ANSWERS = {
-    "pause": ("run.pause_accepted", "run.paused"),
-    "cancel": ("run.cancel_accepted", "run.cancelled"),
-    "resume": ("run.resumed", "run.started"),
-}
-_REFUSALS = {"pause": ("run.pause_rejected",), "cancel": ("run.cancel_rejected",), "resume": ()}
+_LEAVE_SECONDS = 2.0
 
 
 @frozen
@@ -71,6 +67,8 @@ class Outcome:
     sentence: str
     position: int | None = None
     """Of the answer."""
+    may_try_again: bool = False
+    """Nothing is known to have been appended; if it was after all, its key keeps a second try from doing it twice."""
 
 
 class Actions:
@@ -85,21 +83,22 @@ class Actions:
         self._appending = threading.Lock()
         self._is_over = threading.Event()
         self._watchers: list[threading.Thread] = []
+        self._starts: dict[str, Cursor] = {}
+        """Where the ledger ended when a request was first sent, by its key."""
 
     def close(self) -> None:
-        """Wait for no more answers to waivers; nothing reads the ledger for one on return."""
+        """Wait for no more answers; nothing reads the ledger for one on return, but what hangs in an append."""
         self._is_over.set()
         for watcher in self._watchers:
-            watcher.join()
+            watcher.join(_LEAVE_SECONDS)
 
     def send(self, wish: Wish) -> int:
         """Begin; the number under which `state` tells how it goes, with RequestAnswered posted at each change."""
         with self._mutex:
             self._states.append(Asked())
             number = len(self._states) - 1
-        work = self._launch if isinstance(wish, Launch) else self._waive if isinstance(wish, WaiverRequest) else self._request
-        thread = threading.Thread(target=self._guarded, args=(work, number, wish), name=f"request-{number}", daemon=True)
-        if isinstance(wish, WaiverRequest):
+        thread = threading.Thread(target=self._guarded, args=(number, wish), name=f"request-{number}", daemon=True)
+        if not isinstance(wish, Launch):
             self._watchers.append(thread)
         thread.start()
         return number
@@ -108,77 +107,57 @@ class Actions:
         """How request `number` fares."""
         return self._states[number]
 
-    def _guarded(self, work: Callable[[int, Wish], None], number: int, wish: Wish) -> None:
+    def _guarded(self, number: int, wish: Wish) -> None:
         try:
-            work(number, wish)
+            if isinstance(wish, Launch):
+                self._launch(number, wish)
+            else:
+                self._request(number, wish)
         except (LedgerError, KdError) as error:
-            hint = getattr(error, "hint", "")
-            self._say(number, Outcome(is_good=False, sentence=f"{error} {hint}".strip()))
+            self._fail(number, wish, f"{error} {getattr(error, 'hint', '')}".strip())
         except OSError as error:
-            self._say(number, Outcome(is_good=False, sentence=f"It could not be done: {error}"))
+            self._fail(number, wish, f"It could not be done: {error}")
         except Exception as error:  # whatever it is, whoever asked must hear of it
             about = f"{type(error).__name__}: {error}".removesuffix(": ")
             hint = "" if wish.run is None else f" Look at its records with: kd audit {wish.run}"
-            self._say(number, Outcome(is_good=False, sentence=f"It could not be done, for a reason that nobody foresaw ({about}).{hint}"))
+            self._fail(number, wish, f"It could not be done, for a reason that nobody foresaw ({about}).{hint}")
 
-    def _request(self, number: int, wish: Wish) -> None:
-        assert isinstance(wish, Request)
-        after = self._store.end()
-        ask = request_pause if wish.kind == "pause" else request_cancel
+    def _fail(self, number: int, wish: Wish, sentence: str) -> None:
+        may_try_again = isinstance(self._states[number], Asked) and not isinstance(wish, Launch)
+        self._say(number, Outcome(is_good=False, sentence=sentence, may_try_again=may_try_again))
+
+    def _request(self, number: int, wish: Request | WaiverRequest) -> None:
+        """Append it; then its answer is told whenever an owner gives it, be it long after the dialog has gone."""
+        after = self._starts.setdefault(wish.key, self._store.end())
         with self._appending, redacting_as(os.environ, self._store, wish.run):
-            ask(self._store, wish.run, reason=wish.reason, actor=wish.actor, is_now=wish.is_now, key=wish.key, cause=wish.seen)
-        began_ms = self._clock.now_ms()
-        with closing(self._store.tail(after, streams=run_stream(wish.run))) as tail:
-            deadline = time.monotonic() + _ANSWER_SECONDS
-            while time.monotonic() < deadline:
-                for record in tail.read():
-                    outcome = self._read_answer(number, wish, record, began_ms)
-                    if outcome is not None:
-                        self._say(number, outcome)
-                        return
-                time.sleep(_POLL_SECONDS)
-        said = "nobody has answered for 10 s; the request stays, and is answered when an owner sees it."
-        self._say(number, Outcome(is_good=False, sentence=said))
-
-    def _read_answer(self, number: int, wish: Request, record: Record, began_ms: int) -> Outcome | None:
-        if record.key == wish.key or isinstance(record.event, ev.PauseRequested | ev.CancelRequested):
-            self._say(number, Appended(record.position))
-            began_ms = record.time_ms
-        seconds = max(record.time_ms - began_ms, 0) / 1000
-        if record.name in _ANSWERS[wish.kind]:
-            return Outcome(is_good=True, sentence=f"ACCEPTED after {seconds:.1f} s", position=record.position)
-        if record.name in _REFUSALS[wish.kind]:
-            reason = getattr(record.event, "reason", "")
-            return Outcome(is_good=False, sentence=f"REJECTED: {reason}", position=record.position)
-        return None
-
-    def _waive(self, number: int, wish: Wish) -> None:
-        """Append the waiver; then its answer is told whenever an owner gives it, be it long after the dialog has gone."""
-        assert isinstance(wish, WaiverRequest)
-        after = self._store.end()
-        with self._appending, redacting_as(os.environ, self._store, wish.run):
-            grant_waiver(self._store, wish.run, wish.waiver, actor=wish.actor, now_ms=self._clock.now_ms(), key=wish.key, cause=wish.seen)
-        with closing(self._store.tail(after, streams=f"{run_stream(wish.run)}*")) as tail:
+            self._append(wish)
+        stages = "*" if isinstance(wish, WaiverRequest) else ""
+        with closing(self._store.tail(after, streams=f"{run_stream(wish.run)}{stages}")) as tail:
             request: Record | None = None
             deadline, is_told = time.monotonic() + _ANSWER_SECONDS, False
             while not self._is_over.wait(_PATIENT_POLL_SECONDS if is_told else _POLL_SECONDS):
+                has_no_owner = request is not None and not is_owned(self._store.path, wish.run)
                 for record in tail.read():
                     if record.key == wish.key:
                         request = record
                         self._say(number, Appended(record.position))
-                    elif request is not None and record.meta.cause == request.position:
-                        outcome = _waiver_answer(request, record)
-                        if outcome is not None:
-                            self._say(number, outcome)
-                            return
-                has_no_owner = request is not None and not is_owned(self._store.path, wish.run)
+                    outcome = read_answer(request, record)
+                    if outcome is not None:
+                        self._say(number, outcome)
+                        return
                 if not is_told and (has_no_owner or time.monotonic() > deadline):
                     is_told = True
-                    why = "no owner" if has_no_owner else "nobody has answered for 10 s"
-                    self._say(number, Outcome(is_good=True, sentence=f"{why}: R resumes the run, which answers."))
+                    self._say(number, _unanswered(wish, has_no_owner=has_no_owner))
 
-    def _launch(self, number: int, wish: Wish) -> None:
-        assert isinstance(wish, Launch)
+    def _append(self, wish: Request | WaiverRequest) -> None:
+        store, run, actor, key, cause = self._store, wish.run, wish.actor, wish.key, wish.seen
+        if isinstance(wish, WaiverRequest):
+            grant_waiver(store, run, wish.waiver, actor=actor, now_ms=self._clock.now_ms(), key=key, cause=cause)
+        else:
+            ask = request_pause if wish.kind == "pause" else request_cancel
+            ask(store, run, reason=wish.reason, actor=actor, is_now=wish.is_now, key=key, cause=cause)
+
+    def _launch(self, number: int, wish: Launch) -> None:
         finished = subprocess.run(
             wish.command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, start_new_session=True
         )
@@ -195,15 +174,40 @@ class Actions:
         self._post(RequestAnswered(number))
 
 
-def _waiver_answer(request: Record, record: Record) -> Outcome | None:
+def read_answer(request: Record | None, record: Record) -> Outcome | None:
+    """What `record` says about the request, None if it answers another one or none at all.
+
+    An answer names its request as its cause, or is of its batch. One without a cause is that of an older owner: a run has one open
+    request at a time, so the next answer is to that.
+    """
+    if request is None:
+        is_gone = isinstance(record.event, ev.RunCancelled)  # by what a dead owner had left unanswered, before it could be asked again
+        return Outcome(is_good=True, sentence="the run is cancelled", position=record.position) if is_gone else None
+    is_of_batch = request.position < record.position < request.position + request.batch_size
+    if record.meta.cause not in {request.position, None} and not is_of_batch:
+        return None
     seconds = max(record.time_ms - request.time_ms, 0) / 1000
-    match record.event:
-        case WaiverAccepted():
+    match request.event, record.event:
+        case (ev.PauseRequested(), ev.PauseAccepted()) | (ev.CancelRequested(), ev.CancelAccepted()):
+            return Outcome(is_good=True, sentence=f"ACCEPTED after {seconds:.1f} s", position=record.position)
+        case (ev.PauseRequested(), ev.PauseRejected(reason=reason)) | (ev.CancelRequested(), ev.CancelRejected(reason=reason)):
+            return Outcome(is_good=False, sentence=f"REJECTED: {reason}", position=record.position)
+        case ev.WaiverGranted(), WaiverAccepted() if record.meta.cause is not None:
             return Outcome(is_good=True, sentence=f"waiver ACCEPTED after {seconds:.1f} s", position=record.position)
-        case WaiverRejected(reason=reason):
+        case ev.WaiverGranted(), WaiverRejected(reason=reason) if record.meta.cause is not None:
             return Outcome(is_good=False, sentence=f"waiver REJECTED: {reason}", position=record.position)
         case _:
             return None
+
+
+def _unanswered(wish: Request | WaiverRequest, *, has_no_owner: bool) -> Outcome:
+    if has_no_owner:
+        said = "no owner: R resumes the run, which answers."
+    elif isinstance(wish, WaiverRequest):
+        said = "nobody has answered for 10 s: R resumes the run, which answers."
+    else:
+        said = "nobody has answered for 10 s; the request stays, and is answered when an owner sees it."
+    return Outcome(is_good=isinstance(wish, WaiverRequest), sentence=said)
 
 
 def describe_state(state: Asked | Appended | Outcome) -> SafeText:
