@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kd.errors import UsageError
 from kd.run import commands, machine, states
+from kd.run.owned_run import OwnedRun
 from kd.run.stages import run_stream
 from ledger.disk import lock_holder
 from ledger.errors import AlreadyOwnedError
@@ -73,7 +74,7 @@ def request_cancel(
         return Live(store, run_stream(run), machine.RUN).handle(commands.RequestCancel(reason=reason, is_now=is_now), key=key, meta=meta)
     ownership = claim(store, run, actor)
     try:
-        live = Live(store, run_stream(run), machine.RUN, guards=(ownership.guard,))
+        live = OwnedRun(store, run, (ownership.guard,))
         if isinstance(live.state, _AT_WORK):
             live.handle(commands.StartRun())  # answers what the dead owner left unanswered, a cancellation included
         if not isinstance(live.state, states.Cancelled):

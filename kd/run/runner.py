@@ -21,6 +21,7 @@ from kd.governance.machine import book_of, verdict_of
 from kd.ports import Ports
 from kd.run import commands, machine, states
 from kd.run.events import ProcessSampled, StageFailed, WaiverGranted
+from kd.run.owned_run import OwnedRun
 from kd.run.pipeline import start_command
 from kd.run.process_sampler import sampling
 from kd.run.stages import run_stream, stage_named, stage_stream
@@ -57,7 +58,7 @@ class Runner:
         self._run = run
         self._scratch = scratch
         self._guards = (ownership.guard,)
-        self._live: Live[Any, Any, Any, Any] = Live(store, run_stream(run), machine.RUN, guards=self._guards)
+        self._live = OwnedRun(store, run, self._guards)
         self._steering = Steering(self._live, is_interrupted)
         self._traceback: BlobRef | None = None
 
@@ -195,12 +196,10 @@ class Runner:
         self._handle(commands.SampleProcess(sample=sample))
 
     def _handle(self, command: commands.Command) -> states.RunState:
-        self._live.handle(command)
-        return self._state()
+        return self._live.handle(command)
 
     def _state(self) -> states.RunState:
-        state: states.RunState = self._live.state
-        return state
+        return self._live.state
 
     def _plan(self) -> states.Plan:
         state = self._state()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kd.run import commands, states
+from kd.run.owned_run import OwnedRun
 from kd.stage import Wish
 from ledger.errors import CommandRejectedError
 from ledger.handle import Live
@@ -21,7 +22,7 @@ _POLL_SECONDS = 0.05
 class Steering:
     """The owner's view of the run's stream: accepts requests and says what the run wants."""
 
-    def __init__(self, live: Live[Any, Any, Any, Any], is_interrupted: Callable[[], bool]) -> None:
+    def __init__(self, live: OwnedRun, is_interrupted: Callable[[], bool]) -> None:
         self._live = live
         self._is_interrupted = is_interrupted
         self._lock = threading.Lock()

@@ -13,6 +13,7 @@ from kd.run import commands as c
 from kd.run import states as s
 from kd.run.control import request_resume
 from kd.run.machine import RUN
+from kd.run.owned_run import OwnedRun
 from kd.run.runner import Runner
 from ledger.errors import AlreadyOwnedError
 from ledger.handle import Live
@@ -94,3 +95,30 @@ def test_the_reason_of_a_resume_is_recorded_once_and_before_the_claim(run: kd.Ru
     with claim(store, run.id, "owner@host"), pytest.raises(AlreadyOwnedError, match=str(os.getpid())):
         request_resume(store, run.id, reason="again", actor="ana@host")
     assert len(list(store.scan(names="run.resume_requested"))) == 1
+
+
+@pytest.mark.parametrize("command", [c.RequestPause(reason="lunch"), c.RequestCancel(reason="enough")])
+@pytest.mark.parametrize("answer", [c.AnswerRequest(), c.StartRun(), c.StopRun(cause="disk", reason="full")])
+def test_an_answer_names_the_request_that_it_answers(run: kd.Run, command: object, answer: object) -> None:
+    """Also a request that comes between the owner's last look and its next record, and one that a dead owner left."""
+    store = run.ledger.store
+    owned = OwnedRun(store, run.id)
+    owned.handle(c.StartRun())
+    _live(run).handle(c.RequestPause(reason="before"))
+    owned.handle(c.StartRun())
+    _live(run).handle(command)
+    owned.handle(answer)  # type: ignore[arg-type]
+    records = [record for record in store.scan(streams="run/*") if record.name.startswith(("run.pause_", "run.cancel_"))]
+    first, rejected, asked, answered = records
+    assert (rejected.meta.cause, answered.meta.cause) == (first.position, asked.position)
+
+
+def test_a_start_names_the_wish_to_resume(run: kd.Run) -> None:
+    """Whoever asked finds the beginning that answers; an older wish is not answered twice."""
+    for reason in ("one", "two"):
+        request_resume(run.ledger.store, run.id, reason=reason, actor="ana@host")
+        OwnedRun(run.ledger.store, run.id).handle(c.StartRun())
+    OwnedRun(run.ledger.store, run.id).handle(c.StartRun())
+    wishes = [record.position for record in run.ledger.store.scan(names="run.resume_requested")]
+    starts = [record.meta.cause for record in run.records() if record.name in {"run.started", "run.resumed"}]
+    assert starts == [*wishes, None]

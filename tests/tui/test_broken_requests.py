@@ -19,7 +19,7 @@ from textual.widgets import Button, Input
 import tui.feed.actions as actions_module
 from kd.events import REGISTRY
 from kd.run import states
-from kd.run.events import PauseRejected, PauseRequested, RunStarted
+from kd.run.events import CancelRequested, PauseRejected, PauseRequested, RunStarted
 from ledger import open_ledger
 from ledger.clock import SystemClock
 from ledger.disk import Disk
@@ -36,12 +36,11 @@ _OWNER = """
 import sys, time
 from kd.events import REGISTRY
 from kd.run import commands
-from kd.run.machine import RUN
+from kd.run.owned_run import OwnedRun
 from kd.run.steering import Steering
 from ledger import claim, open_ledger
-from ledger.handle import Live
 with open_ledger(sys.argv[1], registry=REGISTRY) as store, claim(store, sys.argv[2], "owner@host") as ownership:
-    live = Live(store, f"run/{sys.argv[2]}", RUN, guards=(ownership.guard,))
+    live = OwnedRun(store, sys.argv[2], (ownership.guard,))
     live.handle(commands.StartRun())
     steering = Steering(live, lambda: False)
     print("owned", flush=True)
@@ -107,7 +106,7 @@ async def _cancel(app: KdApp, pilot: Pilot[int], reason: str = "enough") -> Requ
 
 
 async def test_a_full_disk_is_told_and_nothing_is_written(ledger: Path) -> None:
-    """The sentence is the ledger's own; the reason stays, and the button does not invite to a second try."""
+    """The sentence is the ledger's own; the reason stays, and an Enter too many is no second try."""
     disk = _FailingDisk()
     app = make_app(ledger, write=True, disk=disk, run_id=ALPHA, first_screen=2)
     async with app.run_test(size=(140, 40)) as pilot:
@@ -121,6 +120,26 @@ async def test_a_full_disk_is_told_and_nothing_is_written(ledger: Path) -> None:
         await wait_for(pilot, lambda: "A batch of 1 record" in text_of(app).splitlines()[0])
         assert (digest_of(ledger / "seg"), disk.num_writes) == (before, num_writes)
         disk.is_full = False
+
+
+async def test_what_was_not_appended_can_be_mended_and_sent_again(ledger: Path) -> None:
+    """The fields take keys again, and the second try is one record under the same key."""
+    disk = _FailingDisk()
+    app = make_app(ledger, write=True, disk=disk, run_id=ALPHA, first_screen=2)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        disk.is_full = True
+        dialog = await _cancel(app, pilot)
+        await wait_for(pilot, lambda: "there is no space left" in text_of(app))
+        disk.is_full = False
+        assert not dialog.query_one("#reason", Input).disabled
+        dialog.query_one("#reason", Input).value = "enough of it"
+        dialog.query_one("#do", Button).press()
+        await wait_for(pilot, lambda: "ACCEPTED after" in text_of(app))
+        assert dialog.query_one("#reason", Input).disabled
+    with open_ledger(ledger, registry=REGISTRY, write=False) as store:
+        (asked,) = store.scan(names="run.cancel_requested")
+    assert asked.event == CancelRequested(reason="enough of it", is_now=False)
 
 
 async def test_a_ledger_that_is_poisoned_takes_no_request(ledger: Path) -> None:

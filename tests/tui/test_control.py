@@ -17,10 +17,9 @@ from kd.events import REGISTRY
 from kd.run import commands
 from kd.run.config_file import load_run_config
 from kd.run.events import CancelRequested
-from kd.run.machine import RUN
+from kd.run.owned_run import OwnedRun
 from kd.run.steering import Steering
 from ledger import claim, open_ledger
-from ledger.handle import Live
 from ledger.record import Record
 from ledger.testing import FixedClock
 from tests.tui.ledgers import ALPHA, GAMMA, make_ledger
@@ -45,7 +44,7 @@ def owner(ledger: Path, run: str) -> Iterator[None]:
     """Someone who owns `run` and answers requests until the block ends."""
     is_over = threading.Event()
     with open_ledger(ledger, registry=REGISTRY) as store, claim(store, run, "owner@host") as ownership:
-        live = Live(store, f"run/{run}", RUN, guards=(ownership.guard,))
+        live = OwnedRun(store, run, (ownership.guard,))
         live.handle(commands.StartRun())
         steering = Steering(live, lambda: False)
 
