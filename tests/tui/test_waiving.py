@@ -118,6 +118,21 @@ async def test_a_waiver_is_granted_by_keys_alone(ledger: Path) -> None:
     assert (waiver.reason_code, waiver.limits[0].worst) == ("known_dataset_defect", 6.125)
 
 
+async def test_the_buttons_and_the_answer_stay_in_view(ledger: Path) -> None:
+    """At 80 by 24 the preview is longer than what is left: it is scrolled, and what is pressed stays where it is."""
+    app = app_on(ledger)
+    async with app.run_test(size=(80, 24)) as pilot:
+        dialog = await open_dialog(app, pilot)
+        fill(dialog, reason="doubled prompts " * 20)
+        await wait_for(pilot, lambda: not dialog.query_one("#do", Button).disabled)
+        assert says(app, "Append", "Back")
+        assert not says(app, '"worst":6.125')
+        await pilot.press("pagedown", "pagedown", "pagedown")
+        await wait_for(pilot, lambda: says(app, '"worst":6.125', "Append", "Back"))
+        dialog.query_one("#do", Button).press()
+        await wait_for(pilot, lambda: says(app, "no owner: R resumes the run, which answers", "Close"))
+
+
 async def test_texts_of_a_waiver_are_shown_not_obeyed(ledger: Path) -> None:
     """Escapes and direction marks in reasons and names are drawn as signs."""
     evil = "\x1b[31mred\x1b[0m \u202eback"

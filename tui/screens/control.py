@@ -27,19 +27,24 @@ __all__ = ["ControlDialog", "LaunchDialog", "RequestDialog", "previewed"]
 
 
 class ControlDialog(TypingDialog[None]):
-    """What the dialogs share: a box of lines, two buttons, and the answer below them."""
+    """What the dialogs share: a box of lines that can be scrolled, and in view below them two buttons and the answer."""
 
     DEFAULT_CSS = """
     ControlDialog > Vertical {
         width: 88; max-width: 96%; height: auto; max-height: 96%; border: round $kd-accent; background: $kd-background; padding: 0 1;
-        border-title-color: $kd-text;
+        border-title-color: $kd-text; overflow-y: auto;
     }
+    ControlDialog #foot { dock: bottom; height: auto; max-height: 12; overflow-y: auto; }
     ControlDialog #buttons { height: 1; margin-top: 1; align-horizontal: center; }
     ControlDialog Button { margin: 0 1; background: $kd-panel; color: $kd-text; border: none; height: 1; min-width: 10; }
     ControlDialog Button:focus { background: $kd-selection; color: $kd-text; text-style: bold; }
     ControlDialog Button:disabled { color: $kd-muted; text-opacity: 100%; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
 
     def __init__(self, feed: Feed) -> None:
         super().__init__()
@@ -55,8 +60,11 @@ class ControlDialog(TypingDialog[None]):
         tone = "muted" if isinstance(state, Asked) else "good" if not isinstance(state, Outcome) or state.is_good else "bad"
         self.query_one("#answer", Lines).pieces = ((describe_state(state), tone),)
         if isinstance(state, Outcome):
-            self.query_one("#back", Button).label = "Close"
+            self.query_one("#back", Button).label = "Back" if state.may_try_again else "Close"
             self.query_one("#back", Button).focus()
+            if state.may_try_again:
+                self.number = None
+                self._hold(False)
 
     @on(Button.Pressed, "#back")
     def _leave(self) -> None:
@@ -65,11 +73,28 @@ class ControlDialog(TypingDialog[None]):
     def send(self, wish: Wish) -> None:
         """Send it, once."""
         assert self.feed.actions is not None
-        self.query_one("#do", Button).disabled = True
-        for field in self.query(Input):
-            field.disabled = True
+        self._hold(True)
         self.number = self.feed.actions.send(wish)
         self.answered(self.number)
+
+    def action_page(self, by: int) -> None:
+        """Scroll the lines by as many as are in view."""
+        box = self.query_one(Vertical)
+        (box.scroll_page_down if by > 0 else box.scroll_page_up)(animate=False)
+
+    def foot(self, *, do: str | None, is_ready: bool) -> ComposeResult:
+        """The buttons, `do` that of what is asked for, and the answer."""
+        with Vertical(id="foot"):
+            with Horizontal(id="buttons"):
+                if do is not None:
+                    yield Button(do, id="do", disabled=not is_ready, compact=True)
+                yield Button("Back", id="back", compact=True)
+            yield Lines(id="answer")
+
+    def _hold(self, is_held: bool) -> None:
+        """Take what is typed no more, or again."""
+        for widget in self.query("Input, Options, Choice, #do"):
+            widget.disabled = is_held
 
 
 class RequestDialog(ControlDialog):
@@ -96,10 +121,7 @@ class RequestDialog(ControlDialog):
                 yield Field("confirm", "type the run's whole id: it cannot be resumed", id="name")
             yield Lines(labelled("actor", f"{self.feed.actor}, as claimed"))
             yield Lines((("a reason is needed before anything is appended", "muted"),), id="preview")
-            with Horizontal(id="buttons"):
-                yield Button("Append", id="do", disabled=True, compact=True)
-                yield Button("Back", id="back", compact=True)
-            yield Lines(id="answer")
+            yield from self.foot(do="Append", is_ready=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._preview()
@@ -167,10 +189,7 @@ class LaunchDialog(ControlDialog):
             box.border_title = self._title
             yield Lines((("a process of its own will be started, and goes on when this window is closed:", "muted"),))
             yield Lines(((safe_text(shlex.join(self._launch.command)), "text"),))
-            with Horizontal(id="buttons"):
-                yield Button("Start", id="do", compact=True)
-                yield Button("Back", id="back", compact=True)
-            yield Lines(id="answer")
+            yield from self.foot(do="Start", is_ready=True)
 
     @on(Button.Pressed, "#do")
     def _start(self) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.widgets import Button, Input
 
 from kd.governance.verdict import Violation
@@ -32,7 +32,6 @@ class WaiveDialog(ControlDialog):
 
     FIRST: ClassVar[str] = "Options, #back"
     DEFAULT_CSS = """
-    WaiveDialog > Vertical { overflow-y: auto; }
     WaiveDialog Field Input:disabled { color: $kd-muted; }
     """
 
@@ -70,11 +69,7 @@ class WaiveDialog(ControlDialog):
                 yield Field("approves", "who approves it: somebody else", id="approves")
             yield Lines(labelled("actor", f"{self.feed.actor}, as claimed"))
             yield Lines(id="preview")
-            with Horizontal(id="buttons"):
-                if self._may_append:
-                    yield Button("Append", id="do", disabled=True, compact=True)
-                yield Button("Back", id="back", compact=True)
-            yield Lines(id="answer")
+            yield from self.foot(do="Append" if self._may_append else None, is_ready=False)
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -107,8 +102,6 @@ class WaiveDialog(ControlDialog):
         request, problems = self._request()
         if request is not None and not problems:
             self.send(request)
-            for options in self.query(Options):
-                options.disabled = True
 
     def _offered(self) -> str:
         return limit_text(self._choices[self.query_one("#gate", Options).value])
