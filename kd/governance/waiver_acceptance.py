@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import evolve as replace
@@ -16,6 +17,8 @@ __all__ = ["MIN_MITIGATION", "Judgement", "acceptance_problems", "waiver_problem
 
 MIN_MITIGATION = 50
 """Characters that say what is done about the risk meanwhile."""
+_UNSEEN = ("Cc", "Cf")
+"""Categories of characters that control how others are shown."""
 _HOUR_MS = 3_600_000
 _HOTFIX_HOURS = 72
 _TEXTS = {
@@ -75,9 +78,19 @@ def _problems_of_texts(waiver: Waiver) -> Iterator[str]:
 
 
 def _problems_of_people(waiver: Waiver) -> Iterator[str]:
-    asked, approved = waiver.requested_by.strip().casefold(), waiver.approved_by.strip().casefold()
+    for words, name in (("who asks", waiver.requested_by), ("who approves", waiver.approved_by), ("the risk owner", waiver.risk_owner)):
+        unseen = sorted({f"U+{ord(character):04X}" for character in name if unicodedata.category(character) in _UNSEEN})
+        if unseen:
+            yield f"The name of {words} holds {', '.join(unseen)}, which nobody sees: type it anew."
+    asked, approved = _identity(waiver.requested_by), _identity(waiver.approved_by)
     if asked and asked == approved:
         yield f"{waiver.approved_by} asked for the waiver and approves it: let somebody else approve it."
+
+
+def _identity(name: str) -> str:
+    """The name less what makes no other person of it: width, case, white space, and what is not seen."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(character for character in folded if not character.isspace() and unicodedata.category(character) not in _UNSEEN)
 
 
 def _problems_of_time(waiver: Waiver, policy: WaiverPolicy, now_ms: int) -> Iterator[str]:

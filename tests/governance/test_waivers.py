@@ -85,6 +85,21 @@ def test_what_cannot_be_accepted(other: dict[str, Any], words: str) -> None:
     assert words in found[0]
 
 
+@pytest.mark.parametrize("name", ["ana\u200b", "a\u00adna", "\uff21na", "a n\u00a0a", "\u202eana", "an\ta", "ana\ufeff"])
+def test_a_name_that_looks_like_the_other_is_the_other(name: str) -> None:
+    """Width, case, white space and what is not seen make nobody a second person."""
+    assert "let somebody else approve it" in problems(waiver(approved_by=name))
+
+
+@pytest.mark.parametrize("who", ["requested_by", "approved_by", "risk_owner"])
+def test_names_hold_nothing_that_is_not_seen(who: str) -> None:
+    """A character without a shape is refused by its number; names of any script with spaces between are not."""
+    found = acceptance_problems(waiver(**{who: "zo\u200be"}), NEEDY, WaiverBook(), NOW_MS)
+    assert len(found) == 1
+    assert "U+200B" in found[0]
+    assert problems(waiver(**{who: "Zoë van der Straße 张伟"})) == ""
+
+
 def test_the_longest_life_is_allowed() -> None:
     """Exactly 90 days, and exactly 72 hours of an emergency hotfix, are not too long."""
     assert problems(waiver(expires_ms=NOW_MS + 90 * DAY_MS)) == ""
