@@ -43,6 +43,7 @@ class Judgement:
 def acceptance_problems(waiver: Waiver, verdict: Verdict, book: WaiverBook, now_ms: int) -> tuple[str, ...]:
     """Every reason, a sentence each, why `waiver` cannot be accepted at `now_ms` for what `verdict` says; none if it can."""
     return (
+        *_problems_of_repetition(waiver, book),
         *_problems_of_texts(waiver),
         *_problems_of_people(waiver),
         *_problems_of_time(waiver, book.policy, now_ms),
@@ -55,6 +56,11 @@ def waiver_problems(waiver: Waiver, judgement: Judgement, now_ms: int) -> tuple[
     """Why the waiver would be rejected, taking it that those that wait for an answer are accepted."""
     book = replace(judgement.book, accepted=(*judgement.book.accepted, *judgement.unanswered))
     return acceptance_problems(waiver, judgement.verdict, book, now_ms)
+
+
+def _problems_of_repetition(waiver: Waiver, book: WaiverBook) -> Iterator[str]:
+    if waiver.id in book.answered:
+        yield f"Waiver {waiver.id} was answered already: ask for a new one."
 
 
 def _problems_of_texts(waiver: Waiver) -> Iterator[str]:

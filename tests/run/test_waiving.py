@@ -130,6 +130,17 @@ def test_waivers_that_wait_for_an_answer_count(store: FileStore) -> None:
         grant(store, KL)
 
 
+@pytest.mark.parametrize("late_ms", [0, KL.expires_ms - NOW_MS])
+def test_a_waiver_that_was_answered_is_not_granted_again(store: FileStore, late_ms: int) -> None:
+    """Accepted or rejected, it has its answer: the same waiver again would wait for one for ever, so nothing is recorded."""
+    grant(store, KL)
+    assert isinstance(resume_run(store, now_ms=NOW_MS + late_ms), s.Rejected)
+    end = store.end()
+    with pytest.raises(UsageError, match=f"Waiver {KL.id} was answered already"):
+        grant(store, KL)
+    assert store.end() == end
+
+
 def test_secrets_are_taken_out_before_a_waiver_gets_its_id(tmp_path: Path) -> None:
     """What is recorded is named by what is recorded, so that the owner accepts it."""
     write_waiting_run(tmp_path / "ledger").close()
