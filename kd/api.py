@@ -155,6 +155,20 @@ class Ledger:
         """Every run at the ledger's end."""
         return view_runs(self.store.scan(streams="run/*"))
 
+    def time_ms(self, *, at: int | None = None) -> int:
+        """When the record at position `at` was appended, of whatever run; now without one. UsageError for no position of the ledger."""
+        if at is None:
+            return SystemClock().now_ms()
+        (record,) = self.store.scan(start=self.existing(at), stop=at + 1)
+        return record.time_ms
+
+    def existing(self, position: int) -> int:
+        """`position`, if a record of the ledger has it; else UsageError."""
+        end = self.store.end().position
+        if not 0 <= position < end:
+            raise UsageError(f"There is no position {position} in this ledger, expected 0 to {end - 1}.")
+        return position
+
     def is_owned(self, run: str) -> bool:
         """Whether a live process works on the run."""
         return is_owned(self.path, run)
@@ -175,10 +189,7 @@ class Run:
 
         A position inside a batch counts as the position before the batch. UsageError for a position that does not exist.
         """
-        end = self.ledger.store.end().position
-        if at is not None and not 0 <= at < end:
-            raise UsageError(f"There is no position {at} in this ledger, expected 0 to {end - 1}.")
-        stop = None if at is None else at + 1
+        stop = None if at is None else self.ledger.existing(at) + 1
         for record in self.ledger.store.scan(streams=f"run/{self.id}*", stop=stop):
             if not self.has(record):
                 continue
@@ -195,9 +206,9 @@ class Run:
         return self.view(at=at).run
 
     def summary(self, *, at: int | None = None) -> dict[str, Any]:
-        """The document of `kd show --json`."""
-        now_ms = SystemClock().now_ms() if at is None else None
-        return summarise(self.view(at=at), is_owned=at is not None or self.ledger.is_owned(self.id), now_ms=now_ms)
+        """The document of `kd show --json`; at a position, as late as its record."""
+        is_owned = at is not None or self.ledger.is_owned(self.id)
+        return summarise(self.view(at=at), is_owned=is_owned, now_ms=self.ledger.time_ms(at=at))
 
     def follow_records(self, *, stop: Callable[[], bool] | None = None) -> Iterator[Record]:
         """The run's records from its first, then live until `stop` answers true."""

@@ -30,8 +30,7 @@ APP = App(name="judge", help="Look at a run's verdict, and waive for a while wha
 def verdict(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """Print a run's verdict. Exit code 0: it approves; 3: it rejects, or has lapsed with a waiver; 4: it needs waivers."""
     found, position = find_run_place(api.open(ledger, write=False), run, at=at)
-    view = found.view(at=position)
-    reached, now_ms = judged(view), _now_ms(view.last_ms, position)
+    reached, now_ms = judged(found.view(at=position)), found.ledger.time_ms(at=position)
     if reached is None:
         raise UsageError(f"Run {found.id} has no verdict there: it is judged when its evaluation is done.", hint=f"See: kd show {found.id}")
     if json:
@@ -98,10 +97,9 @@ def waive(
 def waivers(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: JsonFlag = False) -> int:
     """List every waiver that was granted to a run: how it was answered, how often it was used, and how long it holds."""
     found, position = find_run_place(api.open(ledger, write=False), run, at=at)
-    table, last_ms = WaiverTable(), 0
+    table, now_ms = WaiverTable(), found.ledger.time_ms(at=position)
     for record in found.records(at=position):
-        table, last_ms = apply_to_waiver_table(table, record, found.id), record.time_ms
-    now_ms = _now_ms(last_ms, position)
+        table = apply_to_waiver_table(table, record, found.id)
     rows = table.rows(now_ms)
     if json:
         print_document([_document(row) for row in rows])
@@ -111,11 +109,6 @@ def waivers(run: RunName, *, at: At = None, ledger: LedgerPath = None, json: Jso
     else:
         print_line(f"No waiver was granted to run {found.id}.")
     return DONE
-
-
-def _now_ms(last_ms: int | None, position: int | None) -> int:
-    """At the ledger's end it is now; at a position it is as late as then."""
-    return SystemClock().now_ms() if position is None else last_ms or 0
 
 
 def _violation(judgement: Judgement | None, gate: str) -> Violation | None:

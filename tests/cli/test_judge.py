@@ -10,9 +10,13 @@ import pytest
 
 from kd import api
 from kd.cli.app import run_command
+from kd.events import REGISTRY
+from ledger import open_ledger
 from ledger.clock import SystemClock
-from tests.governance.waiver_examples import MITIGATION
-from tests.run.waiting_run import RUN, write_waiting_run
+from ledger.events import OwnerReleased
+from ledger.testing import FixedClock
+from tests.governance.waiver_examples import DAY_MS, MITIGATION, NOW_MS
+from tests.run.waiting_run import RUN, write_waiting_run, write_waived_run
 
 WHO = ("--requested-by", "ana", "--approved-by", "bo", "--mitigation", MITIGATION, "--description", "doubled prompts")
 WHY = ("--reason", "known_dataset_defect", *WHO)
@@ -76,6 +80,20 @@ def test_an_approval_lapses_with_its_first_waiver(
     assert kd(ledger, "runs") == 0
     assert "lapsed" in capsys.readouterr().out
     assert kd(ledger, "judge", "verdict", RUN, "--at", str(summary["last_seq"])) == 0
+
+
+def test_a_position_is_as_late_as_its_record_of_whatever_run(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Behind the end of a waiver an approval has lapsed at the records of other runs too, whatever the run itself did last."""
+    write_waived_run(ledger.with_name("waived")).close()
+    with open_ledger(ledger.with_name("waived"), registry=REGISTRY, clock=FixedClock(NOW_MS + 20 * DAY_MS)) as store:
+        held = store.end().position - 1
+        store.append("own/other", [OwnerReleased(run="other", fence=0)])
+    ledger = ledger.with_name("waived")
+    for position, code, standing in ((held, 0, "in force"), (held + 1, 3, "expired")):
+        at = ("--at", str(position))
+        assert printed(ledger, capsys, "judge", "verdict", RUN, *at, code=code)["is_lapsed"] is bool(code)
+        assert printed(ledger, capsys, "show", RUN, *at)["is_lapsed"] is bool(code)
+        assert standing in {row["standing"] for row in printed(ledger, capsys, "judge", "waivers", RUN, *at)}
 
 
 def test_all_mistakes_of_a_waiver_are_told_at_once(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
