@@ -75,7 +75,7 @@ class CompareScreen(KdScreen):
     title_word = "compare"
     AUTO_FOCUS = "#runs VirtualLines"
     needs_run = False
-    footer = ("open", "next_pane", "metric", "axis", "log_axis", "all_keys", "measurements", "remove_run", "live", "help", "leave")
+    footer = ("open", "next_pane", "metric", "axis", "log_axis", "all_keys", "measurements", "remove_run", "live")
     DEFAULT_CSS: ClassVar[str] = """
     CompareScreen #curves { height: 1fr; min-height: 7; }
     CompareScreen #table { height: 1fr; min-height: 4; }

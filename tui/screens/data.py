@@ -39,7 +39,7 @@ class DataScreen(KdScreen):
     number = 5
     title_word = "data"
     AUTO_FOCUS = "#samples VirtualLines"
-    footer = ("open", "next_pane", "next_item", "filter", "blob", "origin", "copy_link", "live", "help", "leave")
+    footer = ("open", "next_pane", "next_item", "filter", "blob", "origin", "copy_link", "live")
     DEFAULT_CSS: ClassVar[str] = """
     DataScreen #body { height: 1fr; }
     DataScreen #samples { width: 3fr; }

@@ -56,7 +56,7 @@ class EvaluationScreen(KdScreen):
     number = 6
     title_word = "evaluation"
     AUTO_FOCUS = "#metrics VirtualLines"
-    footer = ("open", "next_pane", "next_item", "next_match", "call_diff", "baseline", "filter", "origin", "copy_link", "live", "help")
+    footer = ("open", "next_pane", "next_item", "next_match", "call_diff", "baseline", "filter", "origin", "copy_link", "live")
     DEFAULT_CSS: ClassVar[str] = """
     EvaluationScreen #metrics { height: 2fr; min-height: 5; }
     EvaluationScreen #below { height: 3fr; }

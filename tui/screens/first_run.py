@@ -26,7 +26,7 @@ class FirstRunScreen(KdScreen):
     number = 0
     title_word = "no ledger"
     needs_run = False
-    footer = ("copy_command", "help", "leave")
+    footer = ("copy_command",)
     DEFAULT_CSS: ClassVar[str] = "FirstRunScreen Lines { margin: 1 3 0 3; }"
 
     def compose_body(self) -> ComposeResult:

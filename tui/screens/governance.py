@@ -65,7 +65,7 @@ class GovernanceScreen(KdScreen):
 
     number = 7
     title_word = "governance"
-    footer = ("open", "next_pane", "next_item", "waive", "expired", "prove_verdict", "origin", "copy_link", "live", "help", "leave")
+    footer = ("open", "next_pane", "next_item", "waive", "expired", "prove_verdict", "origin", "copy_link", "live")
     DEFAULT_CSS: ClassVar[str] = """
     GovernanceScreen #gates { height: 1fr; }
     GovernanceScreen #evidence { min-height: 4; }

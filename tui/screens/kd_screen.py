@@ -33,8 +33,8 @@ class KdScreen(Screen[None]):
     """Its digit key."""
     title_word: ClassVar[str]
     """In the header, and the scope of the screen's own keys: `runs`."""
-    footer: ClassVar[tuple[str, ...]] = ("help", "leave")
-    """Ids of the keys in the last line."""
+    footer: ClassVar[tuple[str, ...]] = ()
+    """Ids of the keys in the last line, the most important first; help and leave come behind them."""
     needs_run: ClassVar[bool] = True
     """It shows one run, which the header names."""
 

@@ -50,7 +50,7 @@ class LedgerScreen(KdScreen):
     title_word = "ledger"
     AUTO_FOCUS = "#lines"
     needs_run = False
-    footer = ("open", "filter", "origin", "previous_item", "next_item", "prove", "play", "live", "follow", "copy_link", "help", "leave")
+    footer = ("open", "filter", "origin", "previous_item", "next_item", "prove", "play", "live", "follow", "copy_link")
     DEFAULT_CSS: ClassVar[str] = """
     LedgerScreen Horizontal { height: 1fr; }
     LedgerScreen #records { width: 1fr; }

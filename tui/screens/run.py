@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.containers import Grid, Horizontal
 from textual.widget import Widget
 
-from kd.views.alerts import Alert, live_alerts
 from kd.views.safe_text import safe_text
 from tui.feed.details import Absent, Details
 from tui.feed.feed import Feed
@@ -19,11 +18,11 @@ from tui.feed.run_folds import points_between
 from tui.keymap import Keymap
 from tui.messages import DetailReady
 from tui.screens.scrubbing import ScrubbingScreen
-from tui.themes import Glyphs, glyphs_of
+from tui.themes import glyphs_of
+from tui.widgets.alert_line import alert_line
 from tui.widgets.chart import Chart
 from tui.widgets.fact_lines import FactLines
 from tui.widgets.metric_table import MetricTable
-from tui.widgets.painting import Pieces
 from tui.widgets.plot import num_columns
 from tui.widgets.run_charts import charts_of
 from tui.widgets.run_figures import figures_of, progress_pieces
@@ -43,8 +42,8 @@ class RunScreen(ScrubbingScreen):
     title_word = "run"
     AUTO_FOCUS = "#figures"
     footer = (
-        "pause", "cancel", "resume", "open", "next_pane", "zoom", "log_axis", "half_life", "axis", "zoom_in", "live", "timeline_screen",
-        "help", "leave",
+        "pause", "cancel", "resume", "waive", "open", "next_pane", "zoom", "log_axis", "half_life", "axis", "zoom_in", "live",
+        "timeline_screen",
     )  # fmt: skip
     DEFAULT_CSS: ClassVar[str] = """
     RunScreen StageStrip { margin: 0 1; }
@@ -86,7 +85,7 @@ class RunScreen(ScrubbingScreen):
         strip.view = view
         self.query_one("#progress", FactLines).lines = (progress_pieces(frame, glyphs, self.size.width - 2),)
         self.query_one(MetricTable).give(*figures_of(frame, glyphs))
-        self.query_one("#alerts", FactLines).lines = (_alert_line(frame, glyphs),)
+        self.query_one("#alerts", FactLines).lines = (alert_line(frame, glyphs),)
         states = charts_of(frame.curves, frame.timeline, None if frame.progress is None else frame.progress.stage)
         for chart, state in zip(self._charts, states):
             if chart.display or not frame.is_live or not chart.state.title:
@@ -194,31 +193,3 @@ class _Layout:
         for at in range(min(missing, count)):
             spans[at] = 2 if num_columns > 1 else 1
         return cls(num_columns, num_rows, tuple(spans))
-
-
-def _alert_line(frame: Frame, glyphs: Glyphs) -> Pieces:
-    """The newest error, else the newest warning, and how many there are."""
-    view, state = frame.run_view, frame.alerts
-    if view is None or state is None:
-        return ()
-    if view.problem is not None:
-        return ((f"{glyphs.failed} broken ", "bold bad"), (str(safe_text(view.problem)), "text"))
-    present = live_alerts(state, now_ms=frame.now_ms, is_owned=view.id in frame.owned)
-    newest = (*state.alerts.part(-50), *present)
-    total = len(state.alerts) + len(present)
-    if not newest:
-        return ((f"{glyphs.done} no alerts", "muted"),)
-    alert = _gravest(newest)
-    tone = "bad" if alert.severity == "error" else "warn"
-    where = f" @{alert.position:,}" if alert.position >= 0 else ""
-    return (
-        (f"{'!' if alert.severity == 'warn' else glyphs.failed} {alert.rule} ", f"bold {tone}"),
-        (str(safe_text(alert.message)), "text"),
-        (where, "accent"),
-        (f"  1 of {total} alerts" if total > 1 else "", "muted"),
-    )
-
-
-def _gravest(alerts: tuple[Alert, ...]) -> Alert:
-    errors = [alert for alert in alerts if alert.severity == "error"]
-    return (errors or list(alerts))[-1]

@@ -54,7 +54,7 @@ class RunsScreen(KdScreen):
     number = 1
     title_word = "runs"
     needs_run = False
-    footer = ("open", "mark", "sort", "filter", "pause", "resume", "cancel", "waive", "command_line", "help", "leave")
+    footer = ("open", "mark", "sort", "filter", "pause", "resume", "cancel", "waive", "command_line")
     DEFAULT_CSS: ClassVar[str] = "RunsScreen RowList { height: 1fr; }"
 
     def __init__(self, feed: Feed, keymap: Keymap) -> None:

@@ -60,7 +60,6 @@ class TimelineScreen(ScrubbingScreen):
     AUTO_FOCUS = "ScrubBar"
     footer = (
         "previous_record", "next_record", "previous_marker", "next_marker", "play", "faster", "slower", "axis", "pin", "origin", "live",
-        "help",
     )  # fmt: skip
     DEFAULT_CSS: ClassVar[str] = """
     TimelineScreen ScrubBar { margin: 1 0 0 0; }

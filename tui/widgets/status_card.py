@@ -10,6 +10,7 @@ from kd.views.run_view import RunView
 from kd.views.safe_text import safe_text
 from tui.feed.frame import EMPTY_FRAME, Frame
 from tui.themes import Glyphs, glyphs_of, palette_of
+from tui.widgets.alert_line import alert_line
 from tui.widgets.figures import span
 from tui.widgets.painting import Pieces, fitted, paint
 from tui.widgets.stage_strip import progress_of, run_state, stage_lamps
@@ -61,4 +62,5 @@ def _run_lines(view: RunView, frame: Frame, glyphs: Glyphs) -> list[Pieces]:
         stage_lamps(view, is_owned=is_owned, glyphs=glyphs),
         (("progress ", "muted"), (done, "text")),
         (("ETA ", "muted"), (eta, "text")),
+        *((alert_line(frame, glyphs),) if view is frame.run_view else ()),
     ]
