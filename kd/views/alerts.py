@@ -167,12 +167,15 @@ def apply_steps_to_alerts(state: AlertState, records: Sequence[Record]) -> Alert
     )
 
 
-def live_alerts(state: AlertState, *, now_ms: int, is_owned: bool) -> tuple[Alert, ...]:
-    """Alerts of the present moment; in the past, `now_ms` is the time of the last record and `is_owned` what claims and releases say."""
+def live_alerts(state: AlertState, *, now_ms: int, is_owned: bool, options: str = "") -> tuple[Alert, ...]:
+    """Alerts of the present moment; in the past, `now_ms` is the time of the last record and `is_owned` what claims and releases say.
+
+    `options` goes behind the commands that they name, such as `--ledger DIR` where that is not the default.
+    """
     if not state.is_at_work or state.last_ms is None:
         return _alerts_of_waivers(state, now_ms)
     if not is_owned:
-        message = f"nobody works on the run; go on with: kd resume {state.run}"
+        message = f"nobody works on the run; go on with: kd resume {state.run} {options}".rstrip()
         return (Alert(rule="interrupted", severity="error", message=message, position=state.last_position),)
     found = []
     silence_ms = now_ms - state.last_ms

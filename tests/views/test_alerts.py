@@ -75,7 +75,9 @@ def test_a_run_without_its_owner_is_interrupted_and_nothing_else() -> None:
     state = _state(training_run(5))
     (alert,) = live_alerts(state, now_ms=START_MS + 10**9, is_owned=False)
     assert alert.rule == "interrupted"
-    assert f"kd resume {RUN}" in alert.message
+    assert alert.message.endswith(f": kd resume {RUN}")
+    (alert,) = live_alerts(state, now_ms=START_MS + 10**9, is_owned=False, options="--ledger runs")
+    assert alert.message.endswith(f": kd resume {RUN} --ledger runs")
 
 
 def test_silence_is_measured_by_what_is_usual() -> None:
