@@ -157,6 +157,32 @@ async def test_a_run_at_its_end_cannot_be_resumed(ledger: Path) -> None:
         await wait_for(pilot, lambda: "another try cannot help" in text_of(app))
 
 
+async def test_mistakes_in_a_configuration_are_listed_as_kd_lists_them(
+    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line each, without secrets; the header says the first one."""
+    monkeypatch.setenv("MY_API_TOKEN", "hunter-2-hunter-2")
+    (tmp_path / "bad.yaml").write_text("hunter-2-hunter-2: 1\ntraining: {steps: -1}\n")
+    app = make_app(ledger, write=True)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await wait_for(pilot, lambda: app.is_settled)
+        await app.run_command(f"start {tmp_path / 'bad.yaml'}")
+        await wait_for(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.focused is not None)
+        await pilot.press("enter")
+        answer = app.screen.query_one("#answer", Lines)
+        await wait_for(pilot, lambda: len(answer.pieces) > 1)
+        *mistakes, last = [text for text, _ in answer.pieces if text != "\n"]
+        assert len(mistakes) > 2
+        assert all(mistake.startswith(str(tmp_path)) for mistake in mistakes)
+        assert last == f"{len(mistakes)} mistakes in the configuration; nothing was started."
+        assert "hunter" not in text_of(app)
+        await wait_for(pilot, lambda: "[redacted:MY_API_TOKEN]" in text_of(app))
+        await pilot.press("pagedown")
+        await wait_for(pilot, lambda: "nothing was started" in text_of(app))
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: "bad.yaml:1:" in text_of(app).splitlines()[0])
+
+
 async def test_without_write_no_dialog_opens(ledger: Path) -> None:
     """Keys that steer say what is missing."""
     app = make_app(ledger)

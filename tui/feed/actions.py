@@ -20,10 +20,10 @@ from kd.errors import KdError
 from kd.governance.events import WaiverAccepted, WaiverRejected
 from kd.run import events as ev
 from kd.run.control import request_cancel, request_pause
-from kd.run.redaction import redacting_as
+from kd.run.redaction import redacting_as, redactor_of
 from kd.run.stages import run_stream
 from kd.run.waiving import grant_waiver
-from kd.views.safe_text import SafeText, safe_text
+from kd.views.safe_text import SafeText, safe_lines, safe_text
 from ledger.clock import Clock
 from ledger.errors import LedgerError
 from ledger.ownership import is_owned
@@ -39,6 +39,7 @@ __all__ = [
     "Outcome",
     "describe_state",
     "read_answer",
+    "state_lines",
 ]
 
 _ANSWER_SECONDS = 10.0
@@ -161,7 +162,8 @@ class Actions:
         finished = subprocess.run(
             wish.command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, start_new_session=True
         )
-        said = (finished.stdout if finished.returncode == 0 else finished.stderr or finished.stdout).strip()
+        printed = (finished.stdout if finished.returncode == 0 else finished.stderr or finished.stdout).strip()
+        said = redactor_of(os.environ).redact_text(printed)[0]
         if "another process" in said.casefold() and finished.returncode != 0:
             said = f"another process resumed it. {said}"
         self._say(number, Outcome(is_good=finished.returncode == 0, sentence=said or f"exit code {finished.returncode}"))
@@ -211,11 +213,16 @@ def _unanswered(wish: Request | WaiverRequest, *, has_no_owner: bool) -> Outcome
 
 
 def describe_state(state: Asked | Appended | Outcome) -> SafeText:
-    """How it fares, in one line."""
+    """How it fares, in one line: the first one of all that is said."""
+    return state_lines(state)[0]
+
+
+def state_lines(state: Asked | Appended | Outcome) -> tuple[SafeText, ...]:
+    """How it fares."""
     match state:
         case Asked():
-            return safe_text("waiting")
+            return (safe_text("waiting"),)
         case Appended(position):
-            return safe_text(f"appended @{position:,}; waiting for the owner's answer")
+            return (safe_text(f"appended @{position:,}; waiting for the owner's answer"),)
         case Outcome(sentence=sentence, position=position):
-            return safe_text(sentence if position is None else f"{sentence} @{position:,}")
+            return safe_lines(sentence if position is None else f"{sentence} @{position:,}")

@@ -16,11 +16,11 @@ from kd.views.run_summary import run_state_word
 from kd.views.safe_text import safe_text
 from ledger.errors import LedgerError
 from ledger.redaction import Redactor
-from tui.feed.actions import Asked, Outcome, describe_state
+from tui.feed.actions import Asked, Outcome, state_lines
 from tui.feed.feed import Feed
 from tui.feed.wishes import Launch, Request, WaiverRequest, Wish, redactor_of_view
 from tui.screens.typing_dialog import TypingDialog
-from tui.widgets.dialog_parts import Choice, Field, Lines, labelled
+from tui.widgets.dialog_parts import LINE_END, Choice, Field, Lines, labelled
 from tui.widgets.painting import Pieces
 
 __all__ = ["ControlDialog", "LaunchDialog", "RequestDialog", "previewed"]
@@ -58,7 +58,8 @@ class ControlDialog(TypingDialog[None]):
             return
         state = self.feed.actions.state(number)
         tone = "muted" if isinstance(state, Asked) else "good" if not isinstance(state, Outcome) or state.is_good else "bad"
-        self.query_one("#answer", Lines).pieces = ((describe_state(state), tone),)
+        said = [(line, tone) for line in state_lines(state)]
+        self.query_one("#answer", Lines).pieces = tuple(piece for line in said for piece in (LINE_END, line))[1:]
         if isinstance(state, Outcome):
             self.query_one("#back", Button).label = "Back" if state.may_try_again else "Close"
             self.query_one("#back", Button).focus()
@@ -78,9 +79,9 @@ class ControlDialog(TypingDialog[None]):
         self.answered(self.number)
 
     def action_page(self, by: int) -> None:
-        """Scroll the lines by as many as are in view."""
-        box = self.query_one(Vertical)
-        (box.scroll_page_down if by > 0 else box.scroll_page_up)(animate=False)
+        """Scroll the lines, and those of the answer, by as many as are in view."""
+        for box in self.query(Vertical):
+            (box.scroll_page_down if by > 0 else box.scroll_page_up)(animate=False)
 
     def foot(self, *, do: str | None, is_ready: bool) -> ComposeResult:
         """The buttons, `do` that of what is asked for, and the answer."""

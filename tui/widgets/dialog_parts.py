@@ -18,13 +18,14 @@ from textual.widgets import Input
 from tui.themes import glyphs_of, palette_of
 from tui.widgets.painting import Pieces, paint, wrapped
 
-__all__ = ["Choice", "Field", "Lines", "labelled"]
+__all__ = ["LINE_END", "Choice", "Field", "Lines", "labelled"]
 
+LINE_END = ("\n", "text")
 _LABEL_CELLS = 9
 
 
 class Lines(Widget):
-    """Words in as many lines as they need."""
+    """Words in as many lines as they need; a piece that is `LINE_END` ends one."""
 
     DEFAULT_CSS = "Lines { height: auto; }"
 
@@ -42,7 +43,13 @@ class Lines(Widget):
         return paint(lines[y] if y < len(lines) else (), width=self.size.width, palette=palette_of(self.app))
 
     def _wrapped(self, width: int) -> list[Pieces]:
-        return wrapped(self.pieces, max(width, 1)) if self.pieces else [()]
+        parts: list[list[tuple[str, str]]] = [[]]
+        for piece in self.pieces:
+            if piece == LINE_END:
+                parts.append([])
+            else:
+                parts[-1].append(piece)
+        return [line for part in parts for line in (wrapped(part, max(width, 1)) if part else [()])]
 
 
 class Choice(Widget, can_focus=True):
