@@ -37,7 +37,7 @@ from tui.feed.feed import Feed
 from tui.keymap import Keymap
 from tui.links import OtherChainError, check_link
 from tui.settings import Settings, load_settings, settings_path
-from tui.snapshot import SnapshotError, write_snapshot
+from tui.snapshot import SUFFIXES, SnapshotError, write_snapshot
 from tui.terminal import run_in_terminal
 
 gc.freeze()
@@ -99,6 +99,10 @@ def _show(options: argparse.Namespace) -> int:
         raise _UsageError("kd tui draws for people and prints no JSON: use kd show RUN --json.")
     if options.write and (is_picture or options.web is not None or options.served):
         raise _UsageError("--write needs a terminal: leave it out for --snapshot and --web.")
+    if options.content and options.web is None:
+        raise _UsageError("--content is for --web, which hides texts without it; elsewhere they are shown unless --no-content is given.")
+    if is_picture and Path(options.snapshot).suffix not in SUFFIXES:
+        raise _UsageError(f"--snapshot is {options.snapshot!r}, expected a name that ends with {' or '.join(SUFFIXES)}.")
     if options.web is not None:
         return _serve(options, ledger)
     if not is_picture and not options.served and not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -162,20 +166,18 @@ def _serve(options: argparse.Namespace, ledger: Path) -> int:
         raise MissingExtraError("textual-serve", "web", "kd tui --web")
     from tui.web import serve  # a web server is nothing that a terminal waits for
 
-    wanted = {"--screen": options.screen, "--theme": options.theme, "--at": options.at}
-    command = [
-        sys.executable,
-        "-m",
-        "tui",
-        *([] if options.what is None else [options.what]),
-        "--ledger",
-        str(ledger.resolve()),
-        "--served",
-    ]
-    command += [text for name, value in wanted.items() if value is not None for text in (name, str(value))]
-    command += [] if options.content else ["--no-content"]
-    serve(command, options.web)
+    serve(_served_command(options, ledger), options.web)
     return 0
+
+
+def _served_command(options: argparse.Namespace, ledger: Path) -> list[str]:
+    """What each browser gets a process of."""
+    what = [] if options.what is None else [options.what]
+    command = [sys.executable, "-m", "tui", *what, "--ledger", str(ledger.resolve()), "--served"]
+    wanted = {"--screen": options.screen, "--theme": options.theme, "--at": options.at}
+    command += [text for name, value in wanted.items() if value is not None for text in (name, str(value))]
+    command += ["--ascii"] if options.ascii else []
+    return command if options.content else [*command, "--no-content"]
 
 
 def _settings(options: argparse.Namespace, settings: Settings) -> Settings:
@@ -193,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kd tui", description="Watch, scrub, steer and audit runs.", allow_abbrev=False)
     add = parser.add_argument
     add("what", nargs="?", metavar="RUN|LINK", help="a run's id, the beginning of one, `latest`, or a link such as RUN@SEQ")
-    add("--write", action="store_true", help="allow pausing, resuming, cancelling and starting runs")
+    add("--write", action="store_true", help="allow pausing, resuming, cancelling, starting and waiving")
     add("--ledger", metavar="DIR", help="the ledger's folder; else $KD_LEDGER, else ./.kd/ledger")
     add("--at", type=int, metavar="SEQ", help="hold the view at this position")
     add("--screen", choices=_SCREENS, help="the first screen")

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from attrs import evolve as replace
 from attrs import frozen
+from textual.keys import Keys
 
 __all__ = ["KEYS", "Key", "Keymap"]
 
@@ -99,7 +100,6 @@ KEYS: tuple[Key, ...] = (
     _key("blob", "b", "data", "blob", "Show the blob behind the sample"),
     _key("call_diff", "d", "evaluation", "call diff", "Show where the calls of the two runs differ"),
     _key("baseline", "b", "evaluation", "baseline", "Choose the run to compare with"),
-    _key("claims", "C", "governance", "claims", "Show the claims"),
     _key("expired", "e", "governance", "expired too", "Show what has expired as well"),
     _key("prove_verdict", "v", "governance", "prove", "Write a proof of the verdict's record"),
     _key("all_keys", "a", "compare", "all keys", "Show equal configuration keys too"),
@@ -116,6 +116,10 @@ _SHOWN = {
     "enter": "Enter", "escape": "Esc", "tab": "Tab", "space": "Space", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
     "up": "Up", "down": "Down",
 }  # fmt: skip
+
+_NAMED = frozenset(key.value for key in Keys if key.value.isascii() and not key.value.startswith("<")) | {"space", *_NAMES.values()}
+"""As Textual names them."""
+_MODIFIERS = ("ctrl+", "shift+", "alt+")
 
 
 class Keymap:
@@ -143,6 +147,8 @@ class Keymap:
             if not row.keys:
                 problems.append(f"keys.{row.id}: it is empty, expected one or more keys with spaces between them.")
             for key in row.keys:
+                if not _is_key(key):
+                    problems.append(f"keys.{row.id}: {key!r} is no key, expected one such as p, P, f5, ctrl+x, pagedown or {{.")
                 other = seen.setdefault((row.scope, key), row.id)
                 if other != row.id:
                     problems.append(f"keys.{row.id}: {key} is also {other}; give one of them another key.")
@@ -171,3 +177,10 @@ class Keymap:
         if key.startswith("shift+"):
             return f"Shift-{Keymap.shown(key[6:])}"
         return _SHOWN.get(key, key)
+
+
+def _is_key(key: str) -> bool:
+    """Whether a terminal can send `key`: a character, or a name, with modifiers or without."""
+    for modifier in _MODIFIERS:
+        key = key.removeprefix(modifier)
+    return key in _NAMED or (len(key) == 1 and key.isprintable())

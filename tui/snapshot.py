@@ -13,8 +13,10 @@ from textual.pilot import Pilot
 from tui.app import KdApp
 from tui.pictures import screen_svg, screen_text
 
-__all__ = ["SnapshotError", "write_snapshot"]
+__all__ = ["SUFFIXES", "SnapshotError", "write_snapshot"]
 
+SUFFIXES = (".svg", ".txt")
+"""Of what can be drawn."""
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 _EQUAL_LOOKS, _MOST_LOOKS = 3, 50
@@ -25,7 +27,7 @@ class SnapshotError(Exception):
 
 
 def write_snapshot(app: KdApp, out: Path, size: tuple[int, int]) -> None:
-    """Draw the application's first screen into `out`, SVG or text by its suffix. SnapshotError at damage."""
+    """Draw the application's first screen into `out`, SVG or text by its suffix, which is one of SUFFIXES. SnapshotError at damage."""
     failure: list[str] = []
 
     async def draw(pilot: Pilot[Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.command_line import run_kd
 from tests.tui.ledgers import ALPHA, make_ledger
 from tests.tui.pilots import digest_of
-from tui.__main__ import main
+from tui.__main__ import _parser, _served_command, main
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,9 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("@5", "--at", "6", "--snapshot", "x.svg"), 2, "give one of them"),
         (("--size", "big", "--snapshot", "x.svg"), 2, "120x40"),
         (("--write", "--snapshot", "x.svg"), 2, "--write"),
+        (("--snapshot", "x.png"), 2, "ends with .svg or .txt"),
+        (("--snapshot", "x"), 2, "ends with .svg or .txt"),
+        (("--content", "--snapshot", "x.svg"), 2, "--content is for --web"),
     ],
 )
 def test_what_cannot_be_shown_is_told_with_its_exit_code(
@@ -97,3 +100,11 @@ def test_damage_is_no_picture(tmp_path: Path) -> None:
     segment.write_bytes(data)
     assert main(["--snapshot", str(tmp_path / "x.svg"), "--ledger", str(tmp_path / "ledger")]) == 5
     assert not (tmp_path / "x.svg").exists()
+
+
+def test_a_browser_gets_what_was_asked_for(tmp_path: Path) -> None:
+    """Signs, screen and theme are handed on, and texts are hidden unless asked for."""
+    wanted = _parser().parse_args(["--web", "--ascii", "--theme", "kd-cb", "--screen", "ledger"])
+    command = _served_command(wanted, tmp_path)
+    assert command[-6:] == ["--screen", "ledger", "--theme", "kd-cb", "--ascii", "--no-content"]
+    assert "--no-content" not in _served_command(_parser().parse_args(["--web", "--content"]), tmp_path)

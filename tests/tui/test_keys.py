@@ -68,6 +68,19 @@ def test_all_mistakes_in_own_keys_are_told_at_once() -> None:
         Keymap.remapped({"nonesuch": "x", "pause": "X"})
 
 
+@pytest.mark.parametrize("key", ["frobnicate", "ctrl+frobnicate", "ctrl+", "F5", "pgup", "{}"])
+def test_what_is_no_key_is_refused(key: str) -> None:
+    """A key that no terminal sends would leave its row unreachable."""
+    with pytest.raises(ValueError, match=r"keys\.pause: .* is no key"):
+        Keymap.remapped({"pause": key})
+
+
+@pytest.mark.parametrize("key", ["p", "é", "{", "f5", "ctrl+x", "shift+tab", "pagedown", "alt+x", "left_curly_bracket", "f5 space"])
+def test_what_is_a_key_is_taken(key: str) -> None:
+    """Characters, and names with modifiers or without."""
+    assert Keymap.remapped({"pause": key}).find("pause", "none").keys == tuple(key.split())  # type: ignore[union-attr]
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
     """Three runs."""

@@ -154,9 +154,6 @@ class GovernanceScreen(KdScreen):
         self.post_message(RecordChosen(position))
         return True
 
-    def do_claims(self) -> None:
-        self.notify("No claims are recorded in this ledger.", markup=False)
-
     def do_expired(self) -> None:
         """List waivers that expired, were used up or rejected, or leave them out again."""
         rows = () if self._judgement is None else self._judgement.waivers.rows(self.feed.frame.now_ms)
