@@ -7,7 +7,7 @@ from typing import Literal
 
 from kd.views.safe_text import safe_text
 from kd.views.waiver_table import judgement_in
-from tui.feed.wishes import Launch, resume_command, start_command
+from tui.feed.wishes import Launch, start_command
 from tui.orders import OrdersApp
 from tui.screens.control import LaunchDialog, RequestDialog
 from tui.screens.kd_screen import KdScreen
@@ -38,19 +38,16 @@ class SteeringApp(OrdersApp, inherit_bindings=False):
             self.push_screen(WaiveDialog(self.feed, run, judgement))
 
     def do_resume(self) -> None:
-        run = self._run_to_steer()
-        if run is not None:
-            command = resume_command(run, self.feed.ledger)
-            self.push_screen(LaunchDialog(self.feed, f"Resume {run}", Launch(run=run, command=command)))
+        self._ask("resume")
 
     def command_start(self, config: str) -> None:
         """Start a run of a configuration file."""
         if not Path(config).is_file():
             self.warn(f"There is no file {safe_text(config)!r}: give a run's configuration, such as configs/quickstart.yaml.")
             return
-        self.push_screen(LaunchDialog(self.feed, "Start a run", Launch(run=None, command=start_command(config, self.feed.ledger))))
+        self.push_screen(LaunchDialog(self.feed, "Start a run", Launch(command=start_command(config, self.feed.ledger))))
 
-    def _ask(self, kind: Literal["pause", "cancel"]) -> None:
+    def _ask(self, kind: Literal["pause", "cancel", "resume"]) -> None:
         run = self._run_to_steer()
         if run is None:
             return

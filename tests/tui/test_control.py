@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,20 +17,32 @@ import kd
 from kd.events import REGISTRY
 from kd.run import commands
 from kd.run.config_file import load_run_config
-from kd.run.events import CancelRequested
+from kd.run.events import CancelRequested, ResumeRequested
 from kd.run.owned_run import OwnedRun
 from kd.run.steering import Steering
 from ledger import claim, open_ledger
-from ledger.record import Record
+from ledger.record import Meta, Record
 from ledger.testing import FixedClock
 from tests.tui.ledgers import ALPHA, GAMMA, make_ledger
 from tests.tui.pilots import ACTOR, make_app, text_of, wait_for
 from tui.app import KdApp
-from tui.feed.actions import Actions
-from tui.feed.wishes import Request
+from tui.feed.actions import Actions, Outcome
+from tui.feed.wishes import Request, ResumeRequest
 from tui.screens.control import LaunchDialog, RequestDialog
 from tui.screens.runs import RunsScreen
 from tui.widgets.dialog_parts import Choice, Lines
+
+_NEW_OWNER = """
+import sys
+from kd.events import REGISTRY
+from kd.run import commands
+from kd.run.machine import RUN
+from ledger import claim, open_ledger
+from ledger.handle import Live
+with open_ledger(sys.argv[1], registry=REGISTRY) as store, claim(store, sys.argv[2], "owner@host") as ownership:
+    Live(store, f"run/{sys.argv[2]}", RUN, guards=(ownership.guard,)).handle(commands.StartRun())
+"""
+"""A process that takes up a run and leaves it at once."""
 
 
 @pytest.fixture
@@ -145,16 +158,40 @@ async def test_what_cannot_be_asked_is_told_in_the_command_s_own_words(ledger: P
 
 
 async def test_a_run_at_its_end_cannot_be_resumed(ledger: Path) -> None:
-    """Resuming starts `kd resume` and tells what it printed."""
+    """Nothing is recorded and nothing started, for the reason that `kd resume` would give."""
     app = make_app(ledger, write=True)
     async with app.run_test(size=(140, 40)) as pilot:
         await wait_for(pilot, lambda: app.is_settled)
         assert isinstance(app.screen, RunsScreen)
         assert app.screen.chosen_run == GAMMA
         await pilot.press("R")
-        await wait_for(pilot, lambda: isinstance(app.screen, LaunchDialog) and "resume" in text_of(app))
+        await wait_for(pilot, lambda: isinstance(app.screen, RequestDialog))
+        app.screen.query_one("#reason", Input).value = "back"
+        await wait_for(pilot, lambda: "run.resume_requested/1" in text_of(app) and "-m kd resume" in text_of(app))
         app.screen.query_one("#do", Button).press()
         await wait_for(pilot, lambda: "another try cannot help" in text_of(app))
+    assert _records(ledger, "run.resume_requested") == []
+
+
+@pytest.mark.parametrize(("works", "words"), [(True, "RESUMED after"), (False, "no such file")])
+def test_a_resume_is_recorded_and_then_started(ledger: Path, works: bool, words: str) -> None:
+    """The reason stands before the claim; the owner's start is the answer, and a process that fails is told in its own words."""
+    command = (sys.executable, "-c", _NEW_OWNER if works else "raise SystemExit('no such file')", str(ledger), ALPHA)
+    is_over = threading.Event()
+    with open_ledger(ledger, registry=REGISTRY) as store:
+        actions = Actions(store, FixedClock(), lambda message: is_over.set() if isinstance(actions.state(0), Outcome) else None)
+        actions.send(ResumeRequest(run=ALPHA, reason="back", actor=ACTOR, seen=5, key="tui:1", command=command))
+        assert is_over.wait(20)
+        state = actions.state(0)
+        (asked,) = store.scan(names="run.resume_requested")
+        claims = [record.position for record in store.scan(start=asked.position, names="ledger.owner_claimed")]
+        actions.close()
+    assert isinstance(state, Outcome)
+    assert state.is_good == works
+    assert state.sentence.startswith(f"appended @{asked.position:,}; ")
+    assert words in state.sentence
+    assert len(claims) == works
+    assert (asked.event, asked.meta) == (ResumeRequested(reason="back"), Meta(actor=ACTOR, cause=5))
 
 
 async def test_mistakes_in_a_configuration_are_listed_as_kd_lists_them(

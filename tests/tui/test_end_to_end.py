@@ -134,11 +134,14 @@ def _pause(terminal: Tmux) -> None:
 
 
 def _resume(terminal: Tmux, run: str) -> None:
-    """Start a new owner from the dialog, and close that."""
-    terminal.press("R")
-    terminal.wait_for(f"Resume {run}", "Start", seconds=_PATIENCE_SECONDS)
+    """Record why, start a new owner, see its answer, and close the dialog."""
+    terminal.type("Ra person is back")
+    terminal.wait_for(f"Resume {run}", "run.resume_requested/1", "a person is back", seconds=_PATIENCE_SECONDS)
+    unfocused = terminal.line("Append")
     terminal.press("Enter")
-    terminal.wait_for("Close", seconds=_PATIENCE_SECONDS)
+    terminal.wait_for(lambda _: terminal.line("Append") != unfocused, seconds=_PATIENCE_SECONDS)
+    terminal.press("Enter")
+    terminal.wait_for("RESUMED after", "Close", seconds=_PATIENCE_SECONDS)
     terminal.press("Escape")
     terminal.wait_for(lambda screen: "Close" not in screen, seconds=_PATIENCE_SECONDS)
 

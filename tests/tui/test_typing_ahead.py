@@ -8,13 +8,13 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
-from textual.widgets import Button, Input
+from textual.widgets import Input
 
 from tests.tui.judged_ledger import FIRST, write_judged_ledger
 from tests.tui.ledgers import ALPHA, BETA, GAMMA, make_ledger
 from tests.tui.pilots import make_app, text_of, wait_for
 from tui.screens.command_line import CommandLine
-from tui.screens.control import LaunchDialog, RequestDialog
+from tui.screens.control import RequestDialog
 from tui.screens.help import HelpScreen
 from tui.screens.ledger import LedgerScreen
 from tui.screens.run import RunScreen
@@ -67,14 +67,14 @@ async def test_a_reason_follows_its_key_at_once(ledger: Path) -> None:
         await wait_for(pilot, lambda: app.screen.query_one("#reason", Input).value == "odd loss, quit")
 
 
-async def test_a_launch_can_be_confirmed_at_once(ledger: Path) -> None:
-    """Enter behind the key presses the button that has the focus first."""
+async def test_a_resume_can_be_confirmed_at_once(ledger: Path) -> None:
+    """Enter behind the reason goes on to the button, and the next one presses it."""
     app = make_app(ledger, write=True)
     async with app.run_test(size=(140, 40)) as pilot:
         await wait_for(pilot, lambda: app.is_settled)
-        burst(pilot, "R\n")
-        await wait_for(pilot, lambda: isinstance(app.screen, LaunchDialog))
-        await wait_for(pilot, lambda: app.screen.query_one("#do", Button).disabled and GAMMA in text_of(app))
+        burst(pilot, "Rback\n\n")
+        await wait_for(pilot, lambda: isinstance(app.screen, RequestDialog))
+        await wait_for(pilot, lambda: "another try cannot help" in text_of(app) and GAMMA in text_of(app))
 
 
 async def test_keys_behind_enter_reach_the_screen_that_it_opened(ledger: Path) -> None:

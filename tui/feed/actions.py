@@ -19,17 +19,17 @@ from textual.message import Message
 from kd.errors import KdError
 from kd.governance.events import WaiverAccepted, WaiverRejected
 from kd.run import events as ev
-from kd.run.control import request_cancel, request_pause
+from kd.run.control import request_cancel, request_pause, request_resume
 from kd.run.redaction import redacting_as, redactor_of
 from kd.run.stages import run_stream
 from kd.run.waiving import grant_waiver
 from kd.views.safe_text import SafeText, safe_lines, safe_text
 from ledger.clock import Clock
-from ledger.errors import LedgerError
+from ledger.errors import AlreadyOwnedError, LedgerError
 from ledger.ownership import is_owned
 from ledger.record import Cursor, Record
 from ledger.segments import FileStore
-from tui.feed.wishes import Launch, Request, WaiverRequest, Wish
+from tui.feed.wishes import Launch, Request, ResumeRequest, WaiverRequest, Wish
 from tui.messages import RequestAnswered
 
 __all__ = [
@@ -111,9 +111,11 @@ class Actions:
     def _guarded(self, number: int, wish: Wish) -> None:
         try:
             if isinstance(wish, Launch):
-                self._launch(number, wish)
+                self._say(number, _started(wish))
             else:
                 self._request(number, wish)
+        except AlreadyOwnedError as error:
+            self._fail(number, wish, f"another process resumed it. {error}")
         except (LedgerError, KdError) as error:
             self._fail(number, wish, f"{error} {getattr(error, 'hint', '')}".strip())
         except OSError as error:
@@ -127,7 +129,7 @@ class Actions:
         may_try_again = isinstance(self._states[number], Asked) and not isinstance(wish, Launch)
         self._say(number, Outcome(is_good=False, sentence=sentence, may_try_again=may_try_again))
 
-    def _request(self, number: int, wish: Request | WaiverRequest) -> None:
+    def _request(self, number: int, wish: Request | ResumeRequest | WaiverRequest) -> None:
         """Append it; then its answer is told whenever an owner gives it, be it long after the dialog has gone."""
         after = self._starts.setdefault(wish.key, self._store.end())
         with self._appending, redacting_as(os.environ, self._store, wish.run):
@@ -142,6 +144,12 @@ class Actions:
                     if record.key == wish.key:
                         request = record
                         self._say(number, Appended(record.position))
+                        if isinstance(wish, ResumeRequest):
+                            started = _started(wish)
+                            if not started.is_good:
+                                self._say(number, started)
+                                return
+                            deadline = time.monotonic() + _ANSWER_SECONDS
                     outcome = read_answer(request, record)
                     if outcome is not None:
                         self._say(number, outcome)
@@ -150,23 +158,15 @@ class Actions:
                     is_told = True
                     self._say(number, _unanswered(wish, has_no_owner=has_no_owner))
 
-    def _append(self, wish: Request | WaiverRequest) -> None:
+    def _append(self, wish: Request | ResumeRequest | WaiverRequest) -> None:
         store, run, actor, key, cause = self._store, wish.run, wish.actor, wish.key, wish.seen
         if isinstance(wish, WaiverRequest):
             grant_waiver(store, run, wish.waiver, actor=actor, now_ms=self._clock.now_ms(), key=key, cause=cause)
+        elif isinstance(wish, ResumeRequest):
+            request_resume(store, run, reason=wish.reason, actor=actor, key=key, cause=cause)
         else:
             ask = request_pause if wish.kind == "pause" else request_cancel
             ask(store, run, reason=wish.reason, actor=actor, is_now=wish.is_now, key=key, cause=cause)
-
-    def _launch(self, number: int, wish: Launch) -> None:
-        finished = subprocess.run(
-            wish.command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, start_new_session=True
-        )
-        printed = (finished.stdout if finished.returncode == 0 else finished.stderr or finished.stdout).strip()
-        said = redactor_of(os.environ).redact_text(printed)[0]
-        if "another process" in said.casefold() and finished.returncode != 0:
-            said = f"another process resumed it. {said}"
-        self._say(number, Outcome(is_good=finished.returncode == 0, sentence=said or f"exit code {finished.returncode}"))
 
     def _say(self, number: int, state: Appended | Outcome) -> None:
         before = self._states[number]
@@ -185,6 +185,8 @@ def read_answer(request: Record | None, record: Record) -> Outcome | None:
     if request is None:
         is_gone = isinstance(record.event, ev.RunCancelled)  # by what a dead owner had left unanswered, before it could be asked again
         return Outcome(is_good=True, sentence="the run is cancelled", position=record.position) if is_gone else None
+    if isinstance(request.event, ev.ResumeRequested):
+        return _read_start(request, record)
     is_of_batch = request.position < record.position < request.position + request.batch_size
     if record.meta.cause not in {request.position, None} and not is_of_batch:
         return None
@@ -202,7 +204,31 @@ def read_answer(request: Record | None, record: Record) -> Outcome | None:
             return None
 
 
-def _unanswered(wish: Request | WaiverRequest, *, has_no_owner: bool) -> Outcome:
+def _read_start(request: Record, record: Record) -> Outcome | None:
+    """Whoever takes the run up answers; what had been asked before may be the cause of that too."""
+    match record.event:
+        case ev.RunStarted() | ev.RunResumed():
+            seconds = max(record.time_ms - request.time_ms, 0) / 1000
+            return Outcome(is_good=True, sentence=f"RESUMED after {seconds:.1f} s", position=record.position)
+        case ev.RunCancelled(reason=reason):
+            return Outcome(is_good=False, sentence=f"CANCELLED, as was asked before: {reason}", position=record.position)
+        case _:
+            return None
+
+
+def _started(wish: Launch | ResumeRequest) -> Outcome:
+    """What the process said that it asks for, which ends once the work has begun in another one."""
+    finished = subprocess.run(
+        wish.command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, start_new_session=True
+    )
+    printed = (finished.stdout if finished.returncode == 0 else finished.stderr or finished.stdout).strip()
+    said = redactor_of(os.environ).redact_text(printed)[0]
+    if "another process" in said.casefold() and finished.returncode != 0:
+        said = f"another process resumed it. {said}"
+    return Outcome(is_good=finished.returncode == 0, sentence=said or f"exit code {finished.returncode}")
+
+
+def _unanswered(wish: Request | ResumeRequest | WaiverRequest, *, has_no_owner: bool) -> Outcome:
     if has_no_owner:
         said = "no owner: R resumes the run, which answers."
     elif isinstance(wish, WaiverRequest):

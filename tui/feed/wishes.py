@@ -26,6 +26,7 @@ from ledger.settings import LedgerSettings
 __all__ = [
     "Launch",
     "Request",
+    "ResumeRequest",
     "WaiverRequest",
     "Wish",
     "redactor_of_view",
@@ -62,6 +63,27 @@ class Request:
 
 
 @frozen(kw_only=True)
+class ResumeRequest:
+    """That a run is to be taken up again, by a process which is started once this is recorded."""
+
+    run: str
+    reason: str
+    actor: str
+    seen: int
+    """Position that the person looked at."""
+    key: str
+    command: tuple[str, ...]
+
+    def event(self) -> ev.ResumeRequested:
+        """What will be appended to the run's stream."""
+        return ev.ResumeRequested(reason=self.reason)
+
+    def preview(self, redactor: Redactor) -> str:
+        """As that of `Request`."""
+        return _preview(self, redactor)
+
+
+@frozen(kw_only=True)
 class WaiverRequest:
     """A waiver that a person grants to a run; who takes up the run answers."""
 
@@ -85,12 +107,12 @@ class WaiverRequest:
 class Launch:
     """A process that is to be started."""
 
-    run: str | None
-    """The run it takes up; None for a new one."""
+    run: None = None
+    """It makes a new one."""
     command: tuple[str, ...]
 
 
-Wish = Request | WaiverRequest | Launch
+Wish = Request | ResumeRequest | WaiverRequest | Launch
 
 
 def redactor_of_view(view: RunView | None) -> Redactor:
@@ -109,7 +131,7 @@ def start_command(config: str, ledger: Path) -> tuple[str, ...]:
     return (sys.executable, "-m", "kd", "run", config, "--ledger", str(ledger), "--detach")
 
 
-def _preview(wish: Request | WaiverRequest, redactor: Redactor) -> str:
+def _preview(wish: Request | ResumeRequest | WaiverRequest, redactor: Redactor) -> str:
     stream, meta = run_stream(wish.run), Meta(actor=wish.actor, cause=wish.seen)
     codec, settings = Codec(REGISTRY), LedgerSettings()
     ready = prepare(codec, settings, _ref, stream, [wish.event()], key=wish.key, guards=(), meta=meta, durability=None, redactor=redactor)

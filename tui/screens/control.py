@@ -18,7 +18,7 @@ from ledger.errors import LedgerError
 from ledger.redaction import Redactor
 from tui.feed.actions import Asked, Outcome, state_lines
 from tui.feed.feed import Feed
-from tui.feed.wishes import Launch, Request, WaiverRequest, Wish, redactor_of_view
+from tui.feed.wishes import Launch, Request, ResumeRequest, WaiverRequest, Wish, redactor_of_view, resume_command
 from tui.screens.typing_dialog import TypingDialog
 from tui.widgets.dialog_parts import LINE_END, Choice, Field, Lines, labelled
 from tui.widgets.painting import Pieces
@@ -99,11 +99,11 @@ class ControlDialog(TypingDialog[None]):
 
 
 class RequestDialog(ControlDialog):
-    """Asks for a pause or for the end of a run."""
+    """Asks for a pause or for the end of a run, or that it is taken up again."""
 
-    def __init__(self, feed: Feed, kind: Literal["pause", "cancel"], run: str) -> None:
+    def __init__(self, feed: Feed, kind: Literal["pause", "cancel", "resume"], run: str) -> None:
         super().__init__(feed)
-        self._kind: Literal["pause", "cancel"] = kind
+        self._kind: Literal["pause", "cancel", "resume"] = kind
         self._run = run
         self._key = f"tui:{secrets.token_hex(16)}"
         self._seen = feed.frame.position
@@ -116,7 +116,8 @@ class RequestDialog(ControlDialog):
         with Vertical() as box:
             box.border_title = f"{self._kind.capitalize()} {self._run}"
             yield Lines(labelled("now", f"{word}, seen at @{self._seen:,}"))
-            yield Choice("stop at", "next safe point", "at once, dropping what is unfinished")
+            if self._kind != "resume":
+                yield Choice("stop at", "next safe point", "at once, dropping what is unfinished")
             yield Field("reason", "why; it is recorded", id="reason")
             if self._kind == "cancel":
                 yield Field("confirm", "type the run's whole id: it cannot be resumed", id="name")
@@ -140,12 +141,15 @@ class RequestDialog(ControlDialog):
         if request is not None:
             self.send(request)
 
-    def _request(self) -> Request | None:
+    def _request(self) -> Request | ResumeRequest | None:
         """What the fields say, if they say enough."""
         reason = self.query_one("#reason", Input).value.strip()
-        is_confirmed = self._kind == "pause" or self.query_one("#name", Input).value.strip() == self._run
+        is_confirmed = self._kind != "cancel" or self.query_one("#name", Input).value.strip() == self._run
         if not reason or not is_confirmed:
             return None
+        if self._kind == "resume":
+            command = resume_command(self._run, self.feed.ledger)
+            return ResumeRequest(run=self._run, reason=reason, actor=self.feed.actor, seen=self._seen, key=self._key, command=command)
         return Request(
             kind=self._kind,
             run=self._run,
@@ -165,9 +169,12 @@ class RequestDialog(ControlDialog):
             preview.pieces = ((f"{wanted} is needed before anything is appended", "muted"),)
         else:
             preview.pieces = previewed(request, self._redactor)
+            if isinstance(request, ResumeRequest):
+                started = safe_text(shlex.join(request.command))
+                preview.pieces = (*preview.pieces, LINE_END, ("then this is started: ", "muted"), (started, "text"))
 
 
-def previewed(request: Request | WaiverRequest, redactor: Redactor) -> Pieces:
+def previewed(request: Request | ResumeRequest | WaiverRequest, redactor: Redactor) -> Pieces:
     """What will be appended, without secrets; or why it cannot be."""
     try:
         return ((safe_text(request.preview(redactor)), "text"),)
