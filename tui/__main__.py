@@ -93,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    ledger = Path(options.ledger or os.environ.get("KD_LEDGER") or ".kd/ledger")
+    default_ledger = Path(os.environ.get("KD_LEDGER") or ".kd/ledger")
+    ledger = Path(options.ledger) if options.ledger else default_ledger
     is_picture = options.snapshot is not None
     if options.json:
         raise _UsageError("kd tui draws for people and prints no JSON: use kd show RUN --json.")
@@ -121,6 +122,7 @@ def _show(options: argparse.Namespace) -> int:
             actor=options.actor or _actor(),
             is_writable=options.write,
             may_save=not options.served,
+            is_default_ledger=ledger == default_ledger,
         ),
         keymap=Keymap.remapped(settings.keys),
         run_id=start.run,

@@ -224,7 +224,7 @@ class OrdersApp(App[int], inherit_bindings=False):
         if frame.alerts is None:
             self.warn("No run is open: open one on screen 1.")
             return
-        now = live_alerts(frame.alerts, now_ms=frame.now_ms, is_owned=frame.run in frame.owned)
+        now = live_alerts(frame.alerts, now_ms=frame.now_ms, is_owned=frame.run in frame.owned, options=frame.ledger_options)
         window = AlertList(frame.run or "", [*now, *reversed(list(frame.alerts.alerts))])
 
         def show(index: int | None) -> None:

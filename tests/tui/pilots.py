@@ -32,6 +32,7 @@ def make_app(
     ledger: Path,
     *,
     write: bool = False,
+    is_default_ledger: bool = True,
     clock: Clock | None = None,
     disk: Disk | None = None,
     settings: Settings | None = None,
@@ -40,7 +41,8 @@ def make_app(
     """The application on `ledger`, an hour after its first record."""
     open_store = partial(open_ledger, ledger, registry=REGISTRY, write=write, disk=disk)
     clock = FixedClock(START_MS + 3_600_000) if clock is None else clock
-    return KdApp(Feed(open_store, clock, ledger=ledger, settings=settings, actor=ACTOR, is_writable=write), **options)
+    feed = Feed(open_store, clock, ledger=ledger, settings=settings, actor=ACTOR, is_writable=write, is_default_ledger=is_default_ledger)
+    return KdApp(feed, **options)
 
 
 async def wait_for(pilot: Pilot[Any], is_so: Callable[[], object]) -> None:

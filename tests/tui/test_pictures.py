@@ -81,7 +81,9 @@ def test_a_waived_run_looks_as_it_did(tmp_path: Path, screen: str) -> None:
 
 def _compare(ledger: Path, out: Path, *arguments: str) -> None:
     """Draw `out`, and compare it with the picture of its name that is kept."""
-    assert main([*arguments, "--ledger", str(ledger), "--snapshot", str(out)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KD_LEDGER", str(ledger))  # or commands on screen would name it
+        assert main([*arguments, "--snapshot", str(out)]) == 0
     kept = _PICTURES / out.name
     if os.environ.get("KD_NEW_PICTURES"):
         shutil.copyfile(out, kept)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -54,6 +55,7 @@ class Feed:
         actor: str = "",
         is_writable: bool = False,
         may_save: bool = True,
+        is_default_ledger: bool = True,
     ) -> None:
         self.ledger = ledger
         """Its folder, as it was named."""
@@ -63,6 +65,8 @@ class Feed:
         self.is_writable = is_writable
         self.may_save = may_save
         """Proofs and pictures may be written where the process stands; a visitor from a browser may not."""
+        self.ledger_options = "" if is_default_ledger else shlex.join(["--ledger", str(ledger)])
+        """What goes behind a `kd` command so that it means this ledger."""
         self.clock = clock
         self.store: FileStore | None = None
         """This and the next three are None until a ledger is open."""
@@ -176,7 +180,7 @@ class Feed:
             if self.is_writable:
                 self.actions = Actions(store, self.clock, self._tell)
             self.store = store
-            follower = Follower(store, self.clock, self._publish, is_writable=self.is_writable)
+            follower = Follower(store, self.clock, self._publish, is_writable=self.is_writable, ledger_options=self.ledger_options)
             self.summary_before = follower.summary_before
             try:
                 self._follow(follower)

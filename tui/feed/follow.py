@@ -39,12 +39,14 @@ class Follower:
         publish: Callable[[Frame], None],
         *,
         is_writable: bool,
+        ledger_options: str = "",
         keyframe_records: int = KEYFRAME_RECORDS,
     ) -> None:
         self._store = store
         self._clock = clock
         self._publish = publish
         self._is_writable = is_writable
+        self._ledger_options = ledger_options
         start = Cursor.genesis(store.origin)
         summary = Summary(cursor=start)
         self._all = AllRuns(summary)
@@ -128,6 +130,7 @@ class Follower:
             seconds_left=self._seconds_left(),
             damage=self._damage,
             is_writable=self._is_writable,
+            ledger_options=self._ledger_options,
         )
 
     def summary_before(self, position: int) -> Summary:

@@ -64,6 +64,8 @@ class Frame:
     """One sentence, if the ledger is not whole; the frame is the last good one."""
     is_writable: bool = False
     """Requests may be appended."""
+    ledger_options: str = ""
+    """What goes behind a `kd` command so that it means this ledger: `--ledger DIR` unless that is the default."""
     ledger: Literal["opening", "missing", "open"] = "open"
 
     @property

@@ -13,9 +13,10 @@ from tui.widgets.dialog_parts import Lines
 
 __all__ = ["FirstRunScreen"]
 
+_START = "kd run configs/quickstart.yaml --detach"
 _WAYS = (
     ("try it", "tools/quickstart", "5 minutes, 2 cores, no GPU"),
-    ("your own", "kd run configs/quickstart.yaml --detach", ""),
+    ("your own", _START, ""),
     ("elsewhere", "kd tui --ledger DIR", ""),
 )
 
@@ -35,12 +36,17 @@ class FirstRunScreen(KdScreen):
         yield Lines((("There is no ledger here yet.", "text"),))
         yield Lines((("Looked at: ", "muted"), (f"{named} (missing); $KD_LEDGER is {variable or 'not set'}.", "text")))
         for label, command, note in _WAYS:
-            yield Lines(((f"{label:<12}", "muted"), (f"{command:<44}", "accent"), (note, "muted")))
+            shown = self._start if command == _START else command
+            yield Lines(((f"{label:<12}", "muted"), (f"{shown:<44}", "accent"), (note, "muted")))
         yield Lines((("This screen waits: it opens the ledger as soon as one appears.", "muted"),))
 
     def show(self, frame: Frame) -> None:
         """Nothing here changes."""
 
     def do_copy_command(self) -> None:
-        self.app.copy_to_clipboard(_WAYS[1][1])
-        self.notify(f"Copied: {_WAYS[1][1]}", markup=False)
+        self.app.copy_to_clipboard(self._start)
+        self.notify(f"Copied: {self._start}", markup=False)
+
+    @property
+    def _start(self) -> str:
+        return f"{_START} {self.feed.ledger_options}".rstrip()

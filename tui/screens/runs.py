@@ -9,11 +9,12 @@ from textual.app import ComposeResult
 from textual.strip import Strip
 from textual.widget import Widget
 
+from kd.governance.verdict import is_lapsed
 from kd.run import states
 from kd.views.run_summary import run_row, run_state_word
 from kd.views.run_view import RunView
 from kd.views.safe_text import SafeText, safe_text
-from kd.views.waiver_table import verdict_words
+from kd.views.waiver_table import judged, left_text, verdict_words
 from tui.feed.feed import Feed
 from tui.feed.frame import Frame
 from tui.keymap import Keymap
@@ -65,7 +66,9 @@ class RunsScreen(KdScreen):
         """Those that are shown, in order."""
 
     def compose_body(self) -> ComposeResult:
-        yield FilterLine(placeholder="words that a run's row must hold, e.g. paused or verdict:rejected")
+        yield FilterLine(
+            placeholder="all words must be in the run's id, state:…, stage:…, verdict:… or owner:…, e.g. paused stage:training"
+        )
         yield RowList()
         yield _NextStep()
 
@@ -176,46 +179,64 @@ def _next_step(view: RunView, frame: Frame) -> Pieces:
     word = run_state_word(view, is_owned=view.id in frame.owned)
     ago = f"{span(_age(view, frame))} ago"
     name: tuple[str, str] = (f"{view.id}: ", "muted")
+    resume: tuple[str, str] = (_command("resume", view, frame), "accent")
     match word, view.run:
         case "broken", _:
             return (name, (_plain(view.problem or ""), "text"))
         case "interrupted", _:
-            return (name, (f"its owner died after @{view.last_position:,}, {ago}; go on: ", "text"), (f"kd resume {view.id}", "accent"))
+            return (name, (f"its owner died after @{view.last_position:,}, {ago}; go on: ", "text"), resume)
         case "planned", _:
-            return (name, ("nobody has begun it; begin: ", "text"), (f"kd resume {view.id}", "accent"))
+            return (name, ("nobody has begun it; begin: ", "text"), resume)
         case _, states.Paused(cause=cause, reason=reason):
             said = f"paused ({cause}) {ago}: {reason}; go on: " if reason else f"paused ({cause}) {ago}; go on: "
-            return (name, (_plain(said), "text"), (f"kd resume {view.id}", "accent"))
+            return (name, (_plain(said), "text"), resume)
         case _, states.Pausing(reason=reason):
             return (name, (_plain(f"it stops at its next safe point: {reason}"), "text"))
         case _, states.Cancelling(reason=reason) | states.Cancelled(reason=reason):
             return (name, (_plain(f"{word} {ago}: {reason}"), "text"))
         case _, states.Failed(stage=stage, reason=reason, is_retryable=is_retryable):
-            said = f"{stage} failed {ago}: {reason} "
-            return (name, (_plain(said), "text"), (f"Try again: kd resume {view.id}" if is_retryable else "Start a new run.", "accent"))
+            cure = f"Try again: {resume[0]}" if is_retryable else "Start a new run."
+            return (name, (_plain(f"{stage} failed {ago}: {reason} "), "text"), (cure, "accent"))
         case _, states.Rejected() as rejected:
-            return (name, *_rejected(view.id, rejected))
+            return (name, *_rejected(rejected, resume, frame))
         case _, states.Succeeded(verdict=verdict):
-            return (name, (f"the verdict is {verdict.replace('_', ' ')}; ", "text"), (f"kd artifacts list {view.id}", "accent"))
+            return (name, *_succeeded(verdict, view, frame))
         case _:
             owner = frame.owners.get(view.id, "its owner")
-            return (name, (_plain(f"{owner} works on it; last record {ago}; Enter shows it, P pauses it"), "text"))
+            return (name, (_plain(f"{owner} works on it; last record {ago}; Enter shows it, P pauses it{_leave(frame)}"), "text"))
 
 
-def _rejected(run: str, state: states.Rejected) -> Pieces:
+def _command(words: str, view: RunView, frame: Frame) -> str:
+    return f"kd {words} {view.id} {frame.ledger_options}".rstrip()
+
+
+def _leave(frame: Frame) -> str:
+    """Behind what a key does that needs leave to write."""
+    return "" if frame.is_writable else " (with --write)"
+
+
+def _rejected(state: states.Rejected, resume: tuple[str, str], frame: Frame) -> Pieces:
     if state.granted:
         count = len(state.granted)
         wait = "1 waiver waits for its answer" if count == 1 else f"{count} waivers wait for their answers"
-        return ((f"{wait}; R lets the run be judged again: ", "text"), (f"kd resume {run}", "accent"))
+        return ((f"{wait}; R lets the run be judged again{_leave(frame)}: ", "text"), resume)
     if state.verdict == "waiver_required":
-        return (("the verdict needs waivers; ", "text"), ("7 shows what for, W grants one", "accent"))
+        return (("the verdict needs waivers; ", "text"), (f"7 shows what for, W grants one{_leave(frame)}", "accent"))
     return ((f"the verdict is {state.verdict.replace('_', ' ')}; ", "text"), ("7 shows the gates and their evidence", "accent"))
+
+
+def _succeeded(verdict: str, view: RunView, frame: Frame) -> Pieces:
+    reached = judged(view)
+    if reached is not None and reached.valid_until_ms is not None and is_lapsed(reached, frame.now_ms):
+        ago = left_text(frame.now_ms - reached.valid_until_ms)
+        return ((f"the approval lapsed {ago} ago with the first of its waivers; ", "bad"), ("7 shows which", "accent"))
+    return ((f"the verdict is {verdict.replace('_', ' ')}; ", "text"), (_command("artifacts list", view, frame), "accent"))
 
 
 def _empty(frame: Frame, *, is_filtered: bool) -> str:
     if frame.ledger == "opening" or (frame.is_catching_up and not frame.runs):
         return f"reading the ledger{UNICODE.ellipsis}"
-    return "no run's row holds these words; Esc clears them" if is_filtered else _NO_RUNS
+    return "no run's row holds these words; Esc clears them" if is_filtered else f"{_NO_RUNS} {frame.ledger_options}".rstrip()
 
 
 def _age(view: RunView, frame: Frame) -> float:
@@ -225,7 +246,8 @@ def _age(view: RunView, frame: Frame) -> float:
 def _searched(view: RunView, frame: Frame) -> str:
     row = run_row(view, is_owned=view.id in frame.owned, now_ms=frame.now_ms)
     words = f"verdict:{row['verdict']} verdict:{_verdict(row, frame)}"
-    return f"{view.id} {row['state']} state:{row['state']} stage:{row['stage']} {words}".casefold()
+    owner = frame.owners.get(view.id, "") if view.id in frame.owned else ""
+    return f"{view.id} state:{row['state']} stage:{row['stage']} {words} owner:{owner}".casefold()
 
 
 def _verdict(row: Mapping[str, Any], frame: Frame) -> str | None:

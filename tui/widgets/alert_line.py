@@ -18,7 +18,7 @@ def alert_line(frame: Frame, glyphs: Glyphs) -> Pieces:
         return ()
     if view.problem is not None:
         return ((f"{glyphs.failed} broken ", "bold bad"), (str(safe_text(view.problem)), "text"))
-    present = live_alerts(state, now_ms=frame.now_ms, is_owned=view.id in frame.owned)
+    present = live_alerts(state, now_ms=frame.now_ms, is_owned=view.id in frame.owned, options=frame.ledger_options)
     newest = (*state.alerts.part(-50), *present)
     total = len(state.alerts) + len(present)
     if not newest:

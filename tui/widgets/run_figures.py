@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kd.governance.verdict import is_lapsed
 from kd.run import states
 from kd.views.loss_curve import MetricCurves
 from kd.views.run_progress import Pace, RunProgress
 from kd.views.run_view import RunView
 from kd.views.safe_text import safe_text
+from kd.views.waiver_table import judged, left_text
 from tui.feed.frame import Frame
 from tui.themes import Glyphs
 from tui.widgets.figures import exact, forecast, num_bytes, short, span
@@ -33,7 +35,7 @@ def figures_of(frame: Frame, glyphs: Glyphs) -> tuple[Figure, ...]:
         _spend(),
         *_checkpoint(progress, frame.now_ms),
         _gates(frame, view, glyphs),
-        _verdict(view),
+        _verdict(view, frame.now_ms),
         _active(progress, frame.now_ms if is_owned else None),
         Figure(label="records", value=short(view.num_records), exact=f"{view.num_records} records", position=view.last_position),
         *_owner(frame, view),
@@ -140,11 +142,16 @@ def _gates(frame: Frame, view: RunView, glyphs: Glyphs) -> Figure:
     )
 
 
-def _verdict(view: RunView) -> Figure:
+def _verdict(view: RunView, now_ms: int) -> Figure:
     results = view.run.plan.results if isinstance(view.run, states.Known) else ()
     verdict = next((result.verdict for result in reversed(results) if result.verdict is not None), None)
     if verdict is None:
         return Figure(label="verdict", value="–", tone="muted", formula="The run is judged when its evaluation is done.")
+    reached = judged(view)
+    if reached is not None and reached.valid_until_ms is not None and is_lapsed(reached, now_ms):
+        ago = left_text(now_ms - reached.valid_until_ms)
+        words = f"It was {verdict.replace('_', ' ')} and lapsed {ago} ago with the first of its waivers; screen 7 shows which."
+        return Figure(label="verdict", value="lapsed", tone="bad", formula=words)
     tone: Tone = "good" if verdict.startswith("approved") else "bad" if verdict == "rejected" else "warn"
     return Figure(label="verdict", value=verdict.replace("_", " "), tone=tone, formula="Screen 7 shows what it rests on.")
 
