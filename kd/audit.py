@@ -33,7 +33,7 @@ from kd.governance.events import (
     WaiverRejected,
 )
 from kd.governance.machine import Job, verdict_from
-from kd.governance.verdict import AppliedWaiver, Verdict
+from kd.governance.verdict import AppliedWaiver, Verdict, is_lapsed
 from kd.governance.waiver_acceptance import acceptance_problems
 from kd.governance.waivers import Waiver, WaiverBook, waive
 from kd.run import states
@@ -192,14 +192,17 @@ def _check_verdicts(base: Verdict, book: WaiverBook, records: Sequence[Record]) 
     """Every answer to a waiver and every verdict, in order, from `base`, which is the verdict without waivers."""
     granted = {record.position: record.event.waiver for record in records if isinstance(record.event, WaiverGranted)}
     applied: tuple[AppliedWaiver, ...] = ()
+    stands = base
     for record in records:
         match record.event:
             case WaiverAccepted(waiver=waiver) | WaiverRejected(id=waiver) as event:
-                message = _answer_problem(event, granted.get(event.request), base, book)
+                message = _answer_problem(
+                    event, granted.get(event.request), base if is_lapsed(stands, event.decided_at_ms) else stands, book
+                )
                 if message is not None:
                     yield Finding(code="waiver_differs", message=message, position=record.position)
                 if isinstance(waiver, Waiver):
-                    book = replace(book, accepted=(*book.accepted, waiver))
+                    book, stands = replace(book, accepted=(*book.accepted, waiver)), base
             case WaiverApplied(applied=use):
                 applied = (*applied, use)
             case VerdictIssued(verdict=verdict):
@@ -207,7 +210,7 @@ def _check_verdicts(base: Verdict, book: WaiverBook, records: Sequence[Record]) 
                 if verdict != expected or verdict.waivers != applied:
                     message = f"Verdict {verdict.id} does not follow from the gates and the waivers that held."
                     yield Finding(code="verdict_differs", message=message, position=record.position)
-                book, applied = replace(book, used=(*book.used, *applied)), ()
+                book, applied, stands = replace(book, used=(*book.used, *applied)), (), verdict
             case _:
                 pass
 

@@ -75,7 +75,7 @@ def _score(measurement: Mapping[str, Any]) -> dict[str, Any]:
 
 def _next_commands(summary: Mapping[str, Any]) -> tuple[str, ...]:
     run = summary["id"]
-    if summary["state"] == "rejected" and summary["verdict"] == "waiver_required":
+    if summary["is_lapsed"] or (summary["state"] == "rejected" and summary["verdict"] == "waiver_required"):
         wanted = f"kd resume {run}" if summary["is_resumable"] else f"kd judge waive {run} --help"
         return (f"kd judge verdict {run}", f"kd judge waivers {run}", wanted, f"kd audit {run}")
     if summary["state"] in {"succeeded", "rejected"}:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from kd import api
-from kd.cli.exit_codes import DONE, run_code
+from kd.cli.exit_codes import DONE, REJECTED, run_code
 from kd.cli.interrupts import counting_interrupts
 from kd.cli.options import JsonFlag, LedgerPath, Reason, RunName
 from kd.cli.outcome import print_outcome
@@ -78,7 +78,7 @@ def _work(run: api.Run, *, detach: bool, as_json: bool, reason: str | None = Non
     with showing_progress(run, is_quiet=as_json) as say, counting_interrupts(say) as is_interrupted:
         state = run.work(is_interrupted, reason=reason)
     print_outcome(run, as_json=as_json)
-    return run_code(state)
+    return REJECTED if run.summary()["is_lapsed"] else run_code(state)
 
 
 def _steer(run: api.Run, verb: str, reason: str, now: bool, as_json: bool) -> int:

@@ -1,7 +1,7 @@
 """The governance stage as a pure machine: admit evidence, hold gates against it, issue one verdict, hand it over.
 
 It refuses a gate result that does not follow from the evidence it names, and a verdict that does not follow from the gates.
-A verdict that needs waivers can be decided again, once for each time that waivers are granted: see kd.governance.waivers.
+A verdict that needs waivers, or lapsed with one, can be decided again, once for each time that some are granted: see kd.governance.waivers.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from kd.governance.states import (
 )
 from kd.governance.verdict import Evidence, Refusal, Verdict, derive, is_evidence, subjects_of
 from kd.governance.waiver_acceptance import acceptance_problems
-from kd.governance.waivers import WaiverBook, waive
+from kd.governance.waivers import WaiverBook, to_waive, waive
 from kd.stage import Completed as StageCompleted
 from kd.stage import Failed as StageFailed
 from kd.stage import Outcome, Progress, Stage
@@ -135,8 +135,7 @@ def evolve(state: State, event: Event) -> State:
         case GateEvaluated(), Trying():
             return _settled(replace(state, results=(*state.results, event.result)))
         case VerdictIssued(), Deliberating() | Reconsidering():
-            book = state.book if isinstance(state, Reconsidering) else WaiverBook(policy=state.job.config.waivers)
-            return Publishing(results=state.results, verdict=event.verdict, book=book)
+            return Publishing(results=state.results, verdict=event.verdict, book=_book_after(state, event.verdict))
         case WaiverAccepted() | WaiverRejected() | WaiverApplied(), Completed() | Reconsidering():
             return _with_waiver(state, event)
         case GovernanceCompleted(), Publishing():
@@ -193,7 +192,7 @@ def _judge_again(command: AnswerWaiver | Reconsider, state: Completed | Reconsid
 def _answer(command: AnswerWaiver, state: Completed | Reconsidering) -> WaiverAccepted | WaiverRejected:
     waiver, now_ms = command.waiver, command.now_ms
     _require(f"waiver {waiver.id} was answered already" if waiver.id in state.book.answered else None, command, state)
-    problems = acceptance_problems(waiver, state.verdict, state.book, now_ms)
+    problems = acceptance_problems(waiver, to_waive(state.verdict, state.book, now_ms), state.book, now_ms)
     if problems:
         return WaiverRejected(id=waiver.id, request=command.request, reason=" ".join(problems), decided_at_ms=now_ms)
     return WaiverAccepted(waiver=waiver, request=command.request, decided_at_ms=now_ms)
@@ -203,12 +202,18 @@ def _with_waiver(state: Completed | Reconsidering, event: WaiverAccepted | Waive
     book = state.book
     match event:
         case WaiverAccepted(waiver=waiver):
-            accepted = replace(book, accepted=(*book.accepted, waiver), answered=(*book.answered, waiver.id))
-            return Reconsidering(results=state.results, verdict=state.verdict, book=accepted)
+            accepted = replace(book, accepted=(*book.accepted, waiver), answered=(*book.answered, waiver.id), base=None)
+            return Reconsidering(results=state.results, verdict=book.base or state.verdict, book=accepted)
         case WaiverRejected(id=id_):
             return replace(state, book=replace(book, answered=(*book.answered, id_)))
         case WaiverApplied(applied=applied):
             return replace(state, book=replace(book, used=(*book.used, applied)))
+
+
+def _book_after(state: Deliberating | Reconsidering, verdict: Verdict) -> WaiverBook:
+    if isinstance(state, Deliberating):
+        return WaiverBook(policy=state.job.config.waivers)
+    return replace(state.book, base=state.verdict) if verdict.waivers else state.book
 
 
 def _settled(state: Pleading | Trying) -> Pleading | Trying | Deliberating:

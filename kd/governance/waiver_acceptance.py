@@ -11,7 +11,7 @@ from attrs import frozen
 
 from kd.governance.config import WaiverPolicy
 from kd.governance.verdict import Verdict, Violation
-from kd.governance.waivers import IMPACTS, REASON_CODES, Waiver, WaiverBook, WaiverLimit, is_named_rightly, reaches, standing_of
+from kd.governance.waivers import IMPACTS, REASON_CODES, Waiver, WaiverBook, WaiverLimit, is_named_rightly, reaches, standing_of, to_waive
 
 __all__ = ["MIN_MITIGATION", "Judgement", "acceptance_problems", "waiver_problems"]
 
@@ -55,7 +55,7 @@ def acceptance_problems(waiver: Waiver, verdict: Verdict, book: WaiverBook, now_
 def waiver_problems(waiver: Waiver, judgement: Judgement, now_ms: int) -> tuple[str, ...]:
     """Why the waiver would be rejected, taking it that those that wait for an answer are accepted."""
     book = replace(judgement.book, accepted=(*judgement.book.accepted, *judgement.unanswered))
-    return acceptance_problems(waiver, judgement.verdict, book, now_ms)
+    return acceptance_problems(waiver, to_waive(judgement.verdict, book, now_ms), book, now_ms)
 
 
 def _problems_of_repetition(waiver: Waiver, book: WaiverBook) -> Iterator[str]:

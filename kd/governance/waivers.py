@@ -19,7 +19,7 @@ from attrs import evolve as replace
 from attrs import field, fields, frozen
 
 from kd.governance.config import WaiverPolicy
-from kd.governance.verdict import AppliedWaiver, Verdict, Violation, canonical, named_by
+from kd.governance.verdict import AppliedWaiver, Verdict, Violation, canonical, is_lapsed, named_by
 
 __all__ = [
     "IMPACTS",
@@ -35,6 +35,7 @@ __all__ = [
     "make_waiver",
     "reaches",
     "standing_of",
+    "to_waive",
     "waive",
 ]
 
@@ -99,6 +100,8 @@ class WaiverBook:
     answered: tuple[str, ...] = ()
     """Ids of all that were accepted or rejected."""
     used: tuple[AppliedWaiver, ...] = ()
+    base: Verdict | None = None
+    """The verdict without waivers, while one that rests on waivers stands."""
 
     def uses_of(self, waiver_id: str) -> int:
         """Verdicts that rest on the waiver."""
@@ -156,6 +159,11 @@ def standing_of(waiver: Waiver, now_ms: int, uses: int) -> WaiverStanding:
 def covers(waiver: Waiver, violation: Violation, now_ms: int, uses: int) -> bool:
     """Whether the accepted `waiver`, used `uses` times, lets `violation` pass at `now_ms`."""
     return standing_of(waiver, now_ms, uses) == "active" and reaches(waiver, violation)
+
+
+def to_waive(verdict: Verdict, book: WaiverBook, now_ms: int) -> Verdict:
+    """What a new waiver would be for: the verdict that stands, or the one without waivers where that has lapsed."""
+    return book.base if book.base is not None and is_lapsed(verdict, now_ms) else verdict
 
 
 def waive(verdict: Verdict, book: WaiverBook, now_ms: int) -> Verdict:

@@ -58,6 +58,7 @@ class CompleteStage:
     outputs: tuple[Artifact, ...]
     seconds: float
     verdict: str | None = None
+    valid_until_ms: int | None = None
 
 
 @frozen(kw_only=True)
@@ -108,6 +109,8 @@ class GrantWaiver:
     """Accept what a gate found, for a while, so that the run is judged again."""
 
     waiver: Waiver
+    now_ms: int = 0
+    """So that it is known whether an approval has lapsed."""
 
 
 @frozen

@@ -76,6 +76,8 @@ class StageCompleted:
     seconds: float
     """Wall time of the owner that finished it; earlier owners' time is in the record times."""
     verdict: str | None = None
+    valid_until_ms: int | None = None
+    """When the verdict lapses."""
 
 
 @frozen(kw_only=True)
@@ -126,6 +128,8 @@ class RunSucceeded:
     """All stages ended and the verdict approves."""
 
     verdict: str
+    valid_until_ms: int | None = None
+    """When the approval lapses; waivers can then be granted anew."""
 
 
 @frozen(kw_only=True)

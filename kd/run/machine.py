@@ -150,11 +150,8 @@ def _start(command: StartRun | RequestResume, state: RunState) -> tuple[Event, .
             return (*_rejected(state, "The owner died before it saw the request."), ev.RunResumed())
         case Pausing() | Paused() | Failed(is_retryable=True):
             return (ev.RunResumed(),)
-        case Rejected(verdict="waiver_required", granted=granted):
-            if not granted:
-                problem = "The verdict needs a waiver and none was granted since: grant one with `kd judge waive`, then resume."
-                raise CommandRejectedError(command, state, problem)
-            return (ev.RunResumed(),)
+        case Rejected(verdict="waiver_required") | Succeeded(valid_until_ms=int()):
+            return _take_up_judged(command, state)
         case Cancelling(reason=reason):
             return (ev.RunCancelled(reason=reason),)
         case Failed(reason=reason):
@@ -163,6 +160,17 @@ def _start(command: StartRun | RequestResume, state: RunState) -> tuple[Event, .
             raise CommandRejectedError(command, state, "There is no such run: see `kd runs`.")
         case _:
             raise CommandRejectedError(command, state, f"The run is {status_of(state)}: there is nothing to resume.")
+
+
+def _take_up_judged(command: StartRun | RequestResume, state: Rejected | Succeeded) -> tuple[Event, ...]:
+    if state.granted:
+        return (ev.RunResumed(),)
+    problem = (
+        "The verdict needs a waiver and none was granted since: grant one with `kd judge waive`, then resume."
+        if isinstance(state, Rejected)
+        else "The run is approved until a waiver ends: once it has lapsed, grant a new one with `kd judge waive`, then resume."
+    )
+    raise CommandRejectedError(command, state, problem)
 
 
 def _request(command: RequestPause | RequestCancel, state: RunState) -> tuple[Event, ...]:
@@ -185,8 +193,8 @@ def _request(command: RequestPause | RequestCancel, state: RunState) -> tuple[Ev
 
 def _grant(command: GrantWaiver, state: RunState) -> tuple[Event, ...]:
     match state:
-        case Rejected(verdict="waiver_required", granted=granted):
-            if command.waiver.id in {waiver.id for waiver in granted}:
+        case Rejected(verdict="waiver_required") | Succeeded() if not isinstance(state, Succeeded) or _is_lapsed(state, command.now_ms):
+            if command.waiver.id in {waiver.id for waiver in state.granted}:
                 raise CommandRejectedError(command, state, f"Waiver {command.waiver.id} was granted already: resume the run.")
             return (ev.WaiverGranted(waiver=command.waiver),)
         case Rejected(verdict=verdict):
@@ -198,6 +206,10 @@ def _grant(command: GrantWaiver, state: RunState) -> tuple[Event, ...]:
         case _:
             problem = f"The run is {status_of(state)}, and only what a verdict found can be waived: wait for the verdict."
     raise CommandRejectedError(command, state, problem)
+
+
+def _is_lapsed(state: Succeeded, now_ms: int) -> bool:
+    return state.valid_until_ms is not None and now_ms >= state.valid_until_ms
 
 
 def _answer(command: AnswerRequest, state: RunState) -> tuple[Event, ...]:
@@ -221,7 +233,13 @@ def _advance(command: StartStage | CompleteStage | FailStage | EndRun, state: Ru
         case CompleteStage(stage=stage):
             _expect_due(command, state, stage, due)
             return (
-                ev.StageCompleted(stage=stage, outputs=command.outputs, seconds=command.seconds, verdict=command.verdict),
+                ev.StageCompleted(
+                    stage=stage,
+                    outputs=command.outputs,
+                    seconds=command.seconds,
+                    verdict=command.verdict,
+                    valid_until_ms=command.valid_until_ms,
+                ),
                 *(_rejected(state, _TOO_LATE) if state.plan.stages[-1] == stage else ()),
             )
         case FailStage(failure=failure):
@@ -231,11 +249,16 @@ def _advance(command: StartStage | CompleteStage | FailStage | EndRun, state: Ru
         case EndRun():
             if due is not None:
                 raise CommandRejectedError(command, state, f"Stage {due!r} has not ended.")
-            verdict = state.plan.results[-1].verdict or "rejected"
-            end = ev.RunSucceeded(verdict=verdict) if verdict in APPROVING_VERDICTS else ev.RunRejected(verdict=verdict)
-            return (*_rejected(state, _TOO_LATE), end)
+            return (*_rejected(state, _TOO_LATE), _end(state.plan.results[-1]))
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _end(judged: StageResult) -> Event:
+    verdict = judged.verdict or "rejected"
+    if verdict not in APPROVING_VERDICTS:
+        return ev.RunRejected(verdict=verdict)
+    return ev.RunSucceeded(verdict=verdict, valid_until_ms=judged.valid_until_ms)
 
 
 def _rejected(state: RunState, reason: str) -> tuple[Event, ...]:
@@ -272,18 +295,24 @@ def _stop(command: StopRun, state: RunState) -> tuple[Event, ...]:
 def _evolve_known(state: Known, event: Event) -> RunState:
     plan = state.plan
     match event:
-        case ev.RunResumed() if isinstance(state, Rejected):
+        case ev.RunResumed() if isinstance(state, Rejected | Succeeded):
             return Running(plan=replace(plan, results=plan.results[:-1]))  # the stage that gave the verdict is due again
         case ev.RunStarted() | ev.RunResumed():
             return Running(plan=plan)
         case ev.ResumeRequested():
             return _existing(state)
         case ev.WaiverGranted(waiver=waiver):
-            return _existing(replace(state, granted=(*state.granted, waiver)) if isinstance(state, Rejected) else state)
+            return _existing(replace(state, granted=(*state.granted, waiver)) if isinstance(state, Rejected | Succeeded) else state)
         case ev.StageStarted(stage=stage):
             return _with_plan(state, replace(plan, started=(*plan.started, stage)))
         case ev.StageCompleted():
-            result = StageResult(stage=event.stage, outputs=event.outputs, seconds=event.seconds, verdict=event.verdict)
+            result = StageResult(
+                stage=event.stage,
+                outputs=event.outputs,
+                seconds=event.seconds,
+                verdict=event.verdict,
+                valid_until_ms=event.valid_until_ms,
+            )
             return _with_plan(state, replace(plan, results=(*plan.results, result)))
         case (
             ev.PauseRequested() | ev.PauseAccepted() | ev.PauseRejected() | ev.CancelRequested() | ev.CancelAccepted() | ev.CancelRejected()
@@ -323,7 +352,7 @@ def _evolve_end(plan: Plan, event: Event) -> RunState:
         case ev.RunRejected():
             return Rejected(plan=plan, verdict=event.verdict)
         case ev.RunSucceeded():
-            return Succeeded(plan=plan, verdict=event.verdict)
+            return Succeeded(plan=plan, verdict=event.verdict, valid_until_ms=event.valid_until_ms)
         case _:
             raise AssertionError(f"{type(event).__name__} has no place in a run")
 

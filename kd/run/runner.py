@@ -175,8 +175,11 @@ class Runner:
                 self._handle(commands.StopRun())
             case Completed(outputs=outputs):
                 verdict = verdict_of(live.state) if stage.name == "governance" else None
-                status = None if verdict is None else verdict.status
-                self._handle(commands.CompleteStage(stage=stage.name, outputs=outputs, seconds=seconds, verdict=status))
+                status, until_ms = (None, None) if verdict is None else (verdict.status, verdict.valid_until_ms)
+                completed = commands.CompleteStage(
+                    stage=stage.name, outputs=outputs, seconds=seconds, verdict=status, valid_until_ms=until_ms
+                )
+                self._handle(completed)
                 self._sign()
                 shutil.rmtree(self._scratch / stage.name, ignore_errors=True)
             case Failed(step=step, reason=reason, is_retryable=is_retryable):

@@ -2,7 +2,7 @@
 
 Planned ─► Running ⇄ Paused          Running ─► Failed (retryable or not) ─► Running
               │  └► Pausing ─► Paused          ├► Rejected ─► Running, once a waiver was granted
-              └► Cancelling ─► Cancelled       └► Succeeded
+              └► Cancelling ─► Cancelled       └► Succeeded ─► Running, once it lapsed and a waiver was granted
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class StageResult:
     outputs: tuple[Artifact, ...]
     seconds: float
     verdict: str | None
+    valid_until_ms: int | None = None
 
 
 @frozen(kw_only=True)
@@ -156,6 +157,10 @@ class Succeeded(Known):
     """All stages ended; the verdict approves."""
 
     verdict: str
+    valid_until_ms: int | None = None
+    """When the approval lapses; None if it does not."""
+    granted: tuple[Waiver, ...] = ()
+    """After it lapsed, as those of a rejected run."""
 
 
 RunState = Absent | Planned | Running | Pausing | Paused | Cancelling | Cancelled | Failed | Rejected | Succeeded

@@ -36,7 +36,7 @@ def judgement_of(store: FileStore, run: str) -> Judgement | None:
     if verdict is None or book is None:
         return None
     owned = Live(store, run_stream(run), machine.RUN).state
-    granted = owned.granted if isinstance(owned, states.Rejected) else ()
+    granted = owned.granted if isinstance(owned, states.Rejected | states.Succeeded) else ()
     return Judgement(verdict=verdict, book=book, unanswered=tuple(waiver for waiver in granted if waiver.id not in book.answered))
 
 
@@ -50,13 +50,13 @@ def grant_waiver(
     """
     waiver = _without_secrets(waiver, store)
     live = Live(store, run_stream(run), machine.RUN)
-    machine.decide(commands.GrantWaiver(waiver=waiver), live.state)
+    machine.decide(commands.GrantWaiver(waiver=waiver, now_ms=now_ms), live.state)
     judgement = judgement_of(store, run)
     assert judgement is not None, "a run that was rejected has a verdict"
     problems = waiver_problems(waiver, judgement, now_ms)
     if problems:
         raise UsageError(" ".join(problems), hint="Nothing was recorded.")
-    live.handle(commands.GrantWaiver(waiver=waiver), key=key, meta=Meta(actor=actor, cause=cause))
+    live.handle(commands.GrantWaiver(waiver=waiver, now_ms=now_ms), key=key, meta=Meta(actor=actor, cause=cause))
     return waiver
 
 

@@ -138,6 +138,8 @@ def _is_resumable(run: states.RunState) -> bool:
             return is_retryable
         case states.Rejected(verdict="waiver_required", granted=granted):
             return bool(granted)
+        case states.Succeeded(granted=granted):
+            return bool(granted)
         case _:
             return isinstance(run, states.Planned | states.Running | states.Pausing | states.Paused)
 

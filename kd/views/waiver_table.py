@@ -126,7 +126,7 @@ def judgement_in(view: RunView | None) -> Judgement | None:
     verdict, book = (None, None) if view is None else (judged(view), book_of(view.stages.get("governance", Idle())))
     if view is None or verdict is None or book is None:
         return None
-    granted = view.run.granted if isinstance(view.run, states.Rejected) else ()
+    granted = view.run.granted if isinstance(view.run, states.Rejected | states.Succeeded) else ()
     return Judgement(verdict=verdict, book=book, unanswered=tuple(waiver for waiver in granted if waiver.id not in book.answered))
 
 

@@ -82,6 +82,24 @@ def test_an_approval_lapses_with_its_first_waiver(
     assert kd(ledger, "judge", "verdict", RUN, "--at", str(summary["last_seq"])) == 0
 
 
+def test_a_lapsed_approval_is_renewed(ledger: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the end of its waivers a run is waived and resumed as before, to exit code 0; `kd runs` says until when."""
+    for gate in ("kl", "speed"):
+        assert kd(ledger, "judge", "waive", RUN, "--gate", gate, "--expires", "2d", "--uses", "2", *WHY) == 0
+    assert kd(ledger, "resume", RUN) == 0
+    end_ms = printed(ledger, capsys, "judge", "verdict", RUN)["valid_until_ms"] + DAY_MS
+    monkeypatch.setattr(SystemClock, "now_ms", lambda _self: end_ms)
+    assert kd(ledger, "resume", RUN) == 2
+    assert "kd judge waive" in capsys.readouterr().err
+    assert kd(ledger, "judge", "waive", RUN, "--gate", "kl", "--expires", "2d", *WHY) == 0
+    assert printed(ledger, capsys, "show", RUN)["is_resumable"] is True
+    assert kd(ledger, "judge", "waive", RUN, "--gate", "speed", "--expires", "1d", *WHY) == 0
+    assert kd(ledger, "resume", RUN) == 0
+    (row,) = printed(ledger, capsys, "runs")
+    assert (row["is_lapsed"], row["valid_until_ms"]) == (False, end_ms + DAY_MS)
+    assert kd(ledger, "audit", RUN) == 0
+
+
 def test_a_position_is_as_late_as_its_record_of_whatever_run(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Behind the end of a waiver an approval has lapsed at the records of other runs too, whatever the run itself did last."""
     write_waived_run(ledger.with_name("waived")).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve as replace
@@ -141,6 +142,53 @@ def test_a_waiver_that_was_answered_is_not_granted_again(store: FileStore, late_
     assert store.end() == end
 
 
+def test_a_lapsed_approval_is_granted_anew(store: FileStore) -> None:
+    """From the end of the first waiver on, and not before, another one may follow; the one that still holds is used once more."""
+    long = waiver("speed", None, max_uses=3, expires_ms=NOW_MS + 30 * DAY_MS)
+    end_ms = KL.expires_ms
+    again = waiver("kl", 6.125, created_ms=end_ms, expires_ms=end_ms + DAY_MS)
+    grant(store, KL, long)
+    resume_run(store)
+    with pytest.raises(CommandRejectedError, match="nothing to waive"):
+        grant(store, waiver("kl", 6.125, created_ms=end_ms - 1, expires_ms=end_ms + DAY_MS), now_ms=end_ms - 1)
+    with pytest.raises(CommandRejectedError, match="kd judge waive"):
+        resume_run(store, now_ms=end_ms)
+    grant(store, again, now_ms=end_ms)
+    state = resume_run(store, now_ms=end_ms)
+    assert isinstance(state, s.Succeeded)
+    assert state.valid_until_ms == end_ms + DAY_MS
+    uses = [(record.event.applied.id, record.event.applied.use_number) for record in of(store, WaiverApplied)]  # type: ignore[attr-defined]
+    assert uses == [(KL.id, 1), (long.id, 1), (again.id, 1), (long.id, 2)]
+    assert audit_codes(store) == []
+
+
+@pytest.mark.parametrize("other", [{"expires_ms": KL.expires_ms + 1}, {"gate": "speed", "worst": None}])
+def test_a_lapsed_approval_that_is_not_covered_again_approves_nothing(store: FileStore, other: dict[str, Any]) -> None:
+    """Where the new waiver is rejected the approval stays lapsed; where it does not cover all, the run is rejected."""
+    grant(store, KL, waiver("speed", None))
+    resume_run(store)
+    end_ms = KL.expires_ms
+    again = waiver(**({"gate": "kl", "worst": 6.125, "created_ms": end_ms, "expires_ms": end_ms + DAY_MS} | other))
+    grant(store, again, now_ms=end_ms)
+    state = resume_run(store, now_ms=end_ms + 1)
+    is_accepted = "gate" in other
+    assert isinstance(state, s.Rejected if is_accepted else s.Succeeded)
+    assert is_accepted or state.valid_until_ms == end_ms  # type: ignore[union-attr]
+    assert (len(of(store, WaiverRejected)), len(of(store, WaiverApplied))) == (int(not is_accepted), 2)
+    assert audit_codes(store) == []
+
+
+def test_a_clock_set_back_gives_no_second_approval(store: FileStore) -> None:
+    """An owner for whom the approval still holds rejects the waiver, and the audit agrees."""
+    grant(store, KL, SPEED)
+    resume_run(store)
+    grant(store, waiver("speed", None, created_ms=SPEED.expires_ms, expires_ms=SPEED.expires_ms + 1), now_ms=SPEED.expires_ms)
+    resume_run(store, now_ms=SPEED.expires_ms - 1)
+    (rejected,) = of(store, WaiverRejected)
+    assert "expected waiver_required" in rejected.event.reason  # type: ignore[attr-defined]
+    assert audit_codes(store) == []
+
+
 def test_secrets_are_taken_out_before_a_waiver_gets_its_id(tmp_path: Path) -> None:
     """What is recorded is named by what is recorded, so that the owner accepts it."""
     write_waiting_run(tmp_path / "ledger").close()
@@ -170,6 +218,23 @@ def test_a_crash_at_any_record_ends_in_the_same_verdict(store: FileStore, tmp_pa
     assert len(batches) == 7
 
 
+def test_a_crash_while_a_lapsed_approval_is_renewed_ends_in_the_same_verdict(store: FileStore, tmp_path: Path) -> None:
+    """As for the first approval, whichever record was the last one."""
+    end_ms = SPEED.expires_ms
+    grant(store, KL, SPEED)
+    resume_run(store)
+    grant(store, waiver("speed", None, created_ms=end_ms), waiver("kl", 6.125, created_ms=end_ms), now_ms=end_ms)
+    before = store.end().position
+    resume_run(store, now_ms=end_ms)
+    batches = [record.position for record in store.scan(start=before) if record.batch_index == 1 and record.stream[:4] == "run/"]
+    for number, cut in enumerate(batches):
+        copy = _copied(store, tmp_path / f"cut-{number}", stop=cut)
+        assert isinstance(resume_run(copy, now_ms=end_ms), s.Succeeded), cut
+        assert len(of(copy, WaiverApplied)) == 4
+        assert audit_codes(copy) == []
+        copy.close()
+
+
 def _copied(store: FileStore, path: Path, *, stop: int) -> FileStore:
     """A ledger with the run's records before position `stop`, and all blobs: what a killed owner leaves."""
     copy = create_ledger(path, origin="example.org/waiting", registry=REGISTRY, clock=FixedClock(NOW_MS))
@@ -178,7 +243,7 @@ def _copied(store: FileStore, path: Path, *, stop: int) -> FileStore:
     for record in store.scan(start=1, stop=stop):
         batch.append(record)
         if record.batch_index == record.batch_size:
-            if record.stream.startswith("run/"):
+            if record.stream.startswith(("run/", "own/")):
                 meta = Meta(actor=record.meta.actor, cause=record.meta.cause)
                 copy.append(record.stream, [each.event for each in batch], meta=meta)
             batch = []
