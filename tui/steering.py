@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from kd.governance.waivers import to_waive
 from kd.views.safe_text import safe_text
 from kd.views.waiver_table import judgement_in
 from tui.feed.wishes import Launch, start_command
@@ -32,8 +33,8 @@ class SteeringApp(OrdersApp, inherit_bindings=False):
         judgement = judgement_in(self.feed.frame.runs.get(run))
         if judgement is None:
             self.warn(f"Run {run} has no verdict yet, so there is nothing to waive.")
-        elif judgement.verdict.status.startswith("approved"):
-            self.warn(f"The verdict on {run} is {judgement.verdict.status.replace('_', ' ')}: there is nothing to waive.")
+        elif (verdict := to_waive(judgement.verdict, judgement.book, self.feed.clock.now_ms())).status.startswith("approved"):
+            self.warn(f"The verdict on {run} is {verdict.status.replace('_', ' ')}: there is nothing to waive.")
         else:
             self.push_screen(WaiveDialog(self.feed, run, judgement))
 

@@ -10,6 +10,7 @@ from textual.widgets import Button, Input
 
 from kd.events import REGISTRY
 from kd.run import states as s
+from kd.run.events import WaiverGranted
 from kd.run.waiving import grant_waiver
 from ledger import open_ledger
 from ledger.record import Record
@@ -134,10 +135,10 @@ async def test_the_buttons_and_the_answer_stay_in_view(ledger: Path) -> None:
 
 
 async def test_texts_of_a_waiver_are_shown_not_obeyed(ledger: Path) -> None:
-    """Escapes and direction marks in reasons and names are drawn as signs."""
+    """Escapes and direction marks in reasons and names, which nobody may give now, are drawn as signs."""
     evil = "\x1b[31mred\x1b[0m \u202eback"
     with open_ledger(ledger, registry=REGISTRY, clock=FixedClock(NOW_MS)) as store:
-        grant_waiver(store, RUN, waiver("kl", 6.125, approved_by=evil, description=evil), actor="a", now_ms=NOW_MS)
+        store.append(f"run/{RUN}", [WaiverGranted(waiver=waiver("kl", 6.125, approved_by=evil, description=evil))])
     app = app_on(ledger, screen=7)
     async with app.run_test(size=(200, 45)) as pilot:
         await wait_for(pilot, lambda: app.is_settled and "approved ␛[31mred" in text_of(app))
@@ -210,6 +211,25 @@ async def test_a_viewer_grants_nothing(ledger: Path) -> None:
         await wait_for(pilot, lambda: app.is_settled)
         await pilot.press("W")
         await wait_for(pilot, lambda: says(app, "start kd tui with --write to waive"))
+
+
+async def test_a_lapsed_approval_is_waived_anew(ledger: Path) -> None:
+    """The dialog opens again for what had been waived, and the run that is resumed is approved again."""
+    later_ms = NOW_MS + 13 * DAY_MS
+    with open_ledger(ledger, registry=REGISTRY, clock=FixedClock(NOW_MS)) as store:
+        for gate, worst in (("kl", 6.125), ("speed", None)):
+            grant_waiver(store, RUN, waiver(gate, worst, max_uses=2), actor="a", now_ms=NOW_MS)
+    assert isinstance(resume(ledger), s.Succeeded)
+    app = app_on(ledger, now_ms=later_ms)
+    async with app.run_test(size=(150, 45)) as pilot:
+        dialog = await open_dialog(app, pilot)
+        assert says(app, "approved with waivers, lapsed")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is not dialog)
+        for number in range(2):
+            await grant(app, pilot, number)
+    assert isinstance(resume(ledger, now_ms=later_ms), s.Succeeded)
+    assert len(records(ledger, "governance.verdict_issued")) == 3
 
 
 async def test_waivers_are_shown_until_they_end(ledger: Path) -> None:

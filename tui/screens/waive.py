@@ -12,7 +12,7 @@ from textual.widgets import Button, Input
 
 from kd.governance.verdict import Violation
 from kd.governance.waiver_acceptance import Judgement, waiver_problems
-from kd.governance.waivers import IMPACTS, REASON_CODES, Impact, ReasonCode, Waiver, WaiverLimit, make_waiver
+from kd.governance.waivers import IMPACTS, REASON_CODES, Impact, ReasonCode, Waiver, WaiverLimit, make_waiver, to_waive
 from kd.run.waiving import limit_text, parse_end, parse_limit, time_text
 from kd.views.safe_text import safe_text
 from tui.feed.feed import Feed
@@ -28,7 +28,7 @@ _Texts = Literal["limit", "reason", "mitigation", "ends", "uses", "asked", "appr
 
 
 class WaiveDialog(ControlDialog):
-    """Grants a waiver for one gate of a run that waits for it; the run's next owner answers."""
+    """Grants a waiver for one gate of a run that waits for it, or whose approval lapsed; the run's next owner answers."""
 
     FIRST: ClassVar[str] = "Options, #back"
     DEFAULT_CSS = """
@@ -43,16 +43,18 @@ class WaiveDialog(ControlDialog):
         self._seen = feed.frame.position
         self._redactor = redactor_of_view(feed.frame.runs.get(run))
         self._opened_ms = feed.clock.now_ms()
-        violations = judgement.verdict.violations
+        self._verdict = to_waive(judgement.verdict, judgement.book, self._opened_ms)
+        violations = self._verdict.violations
         self._choices = {violation.gate_id: violation for violation in violations if violation.is_waivable}
         self._forbidden = tuple(violation for violation in violations if not violation.is_waivable)
-        self._may_append = judgement.verdict.status == "waiver_required"
+        self._may_append = self._verdict.status == "waiver_required"
 
     def compose(self) -> ComposeResult:
-        verdict = self._judgement.verdict
+        verdict = self._verdict
+        now = verdict.status if verdict == self._judgement.verdict else f"{self._judgement.verdict.status}, lapsed"
         with Vertical() as box:
             box.border_title = f"Waive {self._run}"
-            yield Lines(labelled("now", f"{verdict.status.replace('_', ' ')}, seen at @{self._seen:,}"))
+            yield Lines(labelled("now", f"{now.replace('_', ' ')}, seen at @{self._seen:,}"))
             for violation in self._forbidden:
                 yield Lines(_forbidden(violation, verdict.gate_set))
             if self._may_append:
