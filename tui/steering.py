@@ -50,12 +50,7 @@ class SteeringApp(OrdersApp, inherit_bindings=False):
 
     def _ask(self, kind: Literal["pause", "cancel", "resume"]) -> None:
         run = self._run_to_steer()
-        if run is None:
-            return
-        view = self.feed.frame.runs.get(run)
-        if view is not None and view.problem is not None:
-            self.warn(f"Run {run} is broken, so nothing can be asked of it; look at its records with: kd audit {run}")
-        else:
+        if run is not None:
             self.push_screen(RequestDialog(self.feed, kind, run))
 
     def _run_to_steer(self) -> str | None:
@@ -66,6 +61,8 @@ class SteeringApp(OrdersApp, inherit_bindings=False):
             self.warn("No run is chosen: choose one on screen 1.")
         elif not frame.is_live:
             self.warn(f"You are looking at @{frame.position:,}: L for live.")
+        elif (view := frame.runs.get(run)) is not None and view.problem is not None:
+            self.warn(f"Run {run} is broken, so nothing can be asked of it; look at its records with: kd audit {run}")
         elif self.feed.actions is not None:
             return run
         return None

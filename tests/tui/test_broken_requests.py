@@ -30,7 +30,7 @@ from tests.tui.test_control import owner
 from tui.app import KdApp
 from tui.feed.actions import Actions, Outcome, read_answer
 from tui.feed.wishes import Request
-from tui.screens.control import RequestDialog
+from tui.screens.control import ControlDialog, RequestDialog
 
 _OWNER = """
 import sys, time
@@ -182,16 +182,17 @@ async def test_an_owner_that_is_killed_or_stopped_under_a_request(
             await wait_for(pilot, lambda: isinstance(app.feed.frame.runs[ALPHA].run, states.Pausing) and "ACCEPTED after" in text_of(app))
 
 
-async def test_a_broken_run_is_asked_for_nothing(ledger: Path) -> None:
+@pytest.mark.parametrize("key", "PRXW")
+async def test_a_broken_run_is_asked_for_nothing(ledger: Path, key: str) -> None:
     """Its records cannot be read on, so the keys name the command that looks at them, and no dialog opens."""
     with open_ledger(ledger, registry=REGISTRY) as store:
         store.append("run/odd", [RunStarted()])
     app = make_app(ledger, write=True, run_id="odd", first_screen=2)
     async with app.run_test(size=(140, 40), notifications=True) as pilot:
         await wait_for(pilot, lambda: app.is_settled and app.feed.frame.run == "odd")
-        await pilot.press("P")
+        await pilot.press(key)
         await wait_for(pilot, lambda: "kd audit odd" in text_of(app))
-        assert not isinstance(app.screen, RequestDialog)
+        assert not isinstance(app.screen, ControlDialog)
 
 
 def test_a_request_that_fails_unforeseen_is_told(ledger: Path) -> None:
