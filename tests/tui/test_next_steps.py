@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from kd.events import REGISTRY
+from kd.run.waiving import grant_waiver
 from ledger import create_ledger
 from ledger.testing import FixedClock
-from tests.governance.waiver_examples import DAY_MS, NOW_MS
+from tests.governance.waiver_examples import DAY_MS, NOW_MS, waiver
 from tests.run.waiting_run import RUN, write_waiting_run, write_waived_run
 from tests.tui.ledgers import ALPHA, make_ledger
 from tests.tui.pilots import make_app, text_of, wait_for
@@ -67,6 +68,18 @@ async def test_a_lapsed_approval_is_called_lapsed(tmp_path: Path, days: int, wor
         await wait_for(pilot, lambda: app.is_settled and re.search(words[0], text_of(app)))
         await pilot.press("2")
         await wait_for(pilot, lambda: re.search(words[1], text_of(app)))
+
+
+async def test_a_lapsed_approval_is_cured_where_it_is_shown(tmp_path: Path) -> None:
+    """It can be granted anew, and then waits to be judged again."""
+    now_ms = NOW_MS + 2 * DAY_MS
+    with write_waived_run(tmp_path / "ledger") as store:
+        app = make_app(tmp_path / "ledger", clock=FixedClock(now_ms))
+        async with app.run_test(size=(140, 40)) as pilot:
+            await wait_for(pilot, lambda: "W grants a new one (with --write)" in text_of(app))
+            again = waiver("speed", None, title="again", expires_ms=now_ms + DAY_MS, created_ms=now_ms)
+            grant_waiver(store, RUN, again, actor="ana@host", now_ms=now_ms)
+            await wait_for(pilot, lambda: "1 waiver waits for its answer" in text_of(app) and f"kd resume {RUN}" in text_of(app))
 
 
 async def test_words_look_at_every_fact_that_the_filter_names(ledger: Path) -> None:

@@ -9,12 +9,11 @@ from textual.app import ComposeResult
 from textual.strip import Strip
 from textual.widget import Widget
 
-from kd.governance.verdict import is_lapsed
 from kd.run import states
 from kd.views.run_summary import run_row, run_state_word
 from kd.views.run_view import RunView
 from kd.views.safe_text import SafeText, safe_text
-from kd.views.waiver_table import judged, left_text, verdict_words
+from kd.views.waiver_table import left_text, verdict_words
 from tui.feed.feed import Feed
 from tui.feed.frame import Frame
 from tui.keymap import Keymap
@@ -199,8 +198,8 @@ def _next_step(view: RunView, frame: Frame) -> Pieces:
             return (name, (_plain(f"{stage} failed {ago}: {reason} "), "text"), (cure, "accent"))
         case _, states.Rejected() as rejected:
             return (name, *_rejected(rejected, resume, frame))
-        case _, states.Succeeded(verdict=verdict):
-            return (name, *_succeeded(verdict, view, frame))
+        case _, states.Succeeded() as succeeded:
+            return (name, *_succeeded(succeeded, resume, view, frame))
         case _:
             owner = frame.owners.get(view.id, "its owner")
             return (name, (_plain(f"{owner} works on it; last record {ago}; Enter shows it, P pauses it{_leave(frame)}"), "text"))
@@ -217,20 +216,25 @@ def _leave(frame: Frame) -> str:
 
 def _rejected(state: states.Rejected, resume: tuple[str, str], frame: Frame) -> Pieces:
     if state.granted:
-        count = len(state.granted)
-        wait = "1 waiver waits for its answer" if count == 1 else f"{count} waivers wait for their answers"
-        return ((f"{wait}; R lets the run be judged again{_leave(frame)}: ", "text"), resume)
+        return _waiting(len(state.granted), resume, frame)
     if state.verdict == "waiver_required":
         return (("the verdict needs waivers; ", "text"), (f"7 shows what for, W grants one{_leave(frame)}", "accent"))
     return ((f"the verdict is {state.verdict.replace('_', ' ')}; ", "text"), ("7 shows the gates and their evidence", "accent"))
 
 
-def _succeeded(verdict: str, view: RunView, frame: Frame) -> Pieces:
-    reached = judged(view)
-    if reached is not None and reached.valid_until_ms is not None and is_lapsed(reached, frame.now_ms):
-        ago = left_text(frame.now_ms - reached.valid_until_ms)
-        return ((f"the approval lapsed {ago} ago with the first of its waivers; ", "bad"), ("7 shows which", "accent"))
-    return ((f"the verdict is {verdict.replace('_', ' ')}; ", "text"), (_command("artifacts list", view, frame), "accent"))
+def _succeeded(state: states.Succeeded, resume: tuple[str, str], view: RunView, frame: Frame) -> Pieces:
+    if state.granted:
+        return _waiting(len(state.granted), resume, frame)
+    if state.valid_until_ms is not None and frame.now_ms >= state.valid_until_ms:
+        ago = left_text(frame.now_ms - state.valid_until_ms)
+        words = f"the approval lapsed {ago} ago with the first of its waivers; "
+        return ((words, "bad"), (f"7 shows which, W grants a new one{_leave(frame)}", "accent"))
+    return ((f"the verdict is {state.verdict.replace('_', ' ')}; ", "text"), (_command("artifacts list", view, frame), "accent"))
+
+
+def _waiting(count: int, resume: tuple[str, str], frame: Frame) -> Pieces:
+    wait = "1 waiver waits for its answer" if count == 1 else f"{count} waivers wait for their answers"
+    return ((f"{wait}; R lets the run be judged again{_leave(frame)}: ", "text"), resume)
 
 
 def _empty(frame: Frame, *, is_filtered: bool) -> str:
