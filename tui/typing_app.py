@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from textual import events
@@ -19,6 +20,8 @@ __all__ = ["TypingApp"]
 
 _MAX_WAITS = 10
 """So often a key goes behind what the application itself was asked for; there may always be something."""
+_LOOK_SECONDS, _MAX_LOOKS = 0.01, 50
+"""So long a key waits for the first frame of the run that one before it opened."""
 _QUIET_TURNS, _MAX_TURNS = 4, 100
 """Of the event loop: so many without a message on its way, and so many at most, are given to the answer of a key."""
 
@@ -36,7 +39,7 @@ class TypingApp(SteeringApp, inherit_bindings=False):
         """Do what a key means before the next one is looked at, so that the next finds what this one opened."""
         if not isinstance(event, events.InputEvent) or event.is_forwarded:
             await super().on_event(event)
-        elif self._typed or self._is_taking or (isinstance(event, events.Key) and self.message_queue_size):
+        elif self._typed or self._is_taking or (isinstance(event, events.Key) and (self.message_queue_size or self.feed.is_opening)):
             self._typed.append(event)
             if not self._is_taking:
                 self._go_on_typing()  # behind what the keys before have asked for
@@ -58,10 +61,13 @@ class TypingApp(SteeringApp, inherit_bindings=False):
             self._is_taking = True
             self.call_later(self._take_typed)
 
-    async def _take_typed(self, num_waited: int = 0) -> None:
+    async def _take_typed(self, num_waited: int = 0, num_looks: int = 0) -> None:
         await self._let_answer()
+        if self.feed.is_opening and num_looks < _MAX_LOOKS:
+            self.set_timer(_LOOK_SECONDS, partial(self._take_typed, 0, num_looks + 1))
+            return
         if self.message_queue_size and num_waited < _MAX_WAITS:
-            self.call_later(self._take_typed, num_waited + 1)
+            self.call_later(self._take_typed, num_waited + 1, num_looks)
             return
         await self._take_input(self._typed.popleft())
         self._is_taking = False

@@ -87,6 +87,7 @@ class Feed:
         self._is_posted = False
         self._mutex = threading.Lock()
         self._wishes: list[Callable[[Follower], None]] = []
+        self._opening: str | None = None
         self._is_stopping = False
         self._reader, self._writer = os.pipe()
         self._thread = threading.Thread(target=self._work, name="feed", daemon=True)
@@ -95,6 +96,11 @@ class Feed:
     def frame(self) -> Frame:
         """The newest."""
         return self._frame
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a run was asked for of which there is no frame yet."""
+        return self._opening is not None and self._opening != self._frame.run and self._thread.is_alive()
 
     def take(self) -> Frame:
         """The newest frame; the next one is announced again."""
@@ -132,6 +138,7 @@ class Feed:
 
     def open_run(self, run: str | None) -> None:
         """Have frames carry the views of `run`."""
+        self._opening = run
         self._wish(lambda follower: follower.open_run(run))
 
     def filter(self, condition: Filter | None) -> None:
