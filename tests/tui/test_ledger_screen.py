@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ledger.proofs import verify_proof
 from ledger.tree_head import Signer
 from tests.tui.ledgers import ALPHA, add_steps, make_ledger
 from tests.tui.pilots import make_app, text_of, wait_for
+from tui.feed.filters import Found
 from tui.screens.blob_text import BlobText
 from tui.screens.ledger import LedgerScreen
 from tui.widgets.record_pane import RecordPane
@@ -154,3 +156,13 @@ async def test_damage_freezes_the_view_under_a_red_bar(tmp_path: Path) -> None:
         await wait_for(pilot, lambda: "DAMAGED" in text_of(app))
         assert app.feed.frame.position == before
         assert "kd ledger fsck" in text_of(app)
+
+
+def test_matches_stay_where_they_are_while_more_are_found() -> None:
+    """Older matches that come later move no line of what is shown, so that a choice stays on its record."""
+    older, newer = array("Q", [9, 7]), array("Q", [12])
+    found = Found(older=older, newer=newer, num_older=2, num_newer=1)
+    older.append(3)
+    newer.append(15)
+    assert [found[index] for index in range(len(found))] == [7, 9, 12]
+    assert [found.num_before(position) for position in (3, 7, 9, 10, 12, 13, 20)] == [0, 0, 1, 2, 2, 3, 3]

@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import islice
 
+from attrs import frozen
 from textual.message import Message
 
 from kd.views.record_filter import Filter
@@ -16,7 +17,7 @@ from ledger.errors import LedgerError
 from ledger.segments import FileStore
 from tui.messages import FilterProgressed
 
-__all__ = ["FilterScan"]
+__all__ = ["FilterScan", "Found"]
 
 _FEW_RECORDS, _MAX_RECORDS = 1_024, 16_384
 """Read together: few at first, so that something is found soon, then more, since finding where to begin takes time."""
@@ -24,6 +25,30 @@ _BLOCK_RECORDS = 4_096
 """Held against the filter together; then keys are drawn."""
 _POST_SECONDS = 0.25
 _REST_SECONDS = 0.0001
+
+
+@frozen(kw_only=True)
+class Found:
+    """What a scan had found at one moment, in the order of the ledger; what it finds later moves none of it."""
+
+    older: array[int]
+    """Descending, and longer by now."""
+    newer: array[int]
+    """Ascending, and longer by now."""
+    num_older: int
+    num_newer: int
+
+    def __len__(self) -> int:
+        return self.num_older + self.num_newer
+
+    def __getitem__(self, index: int) -> int:
+        """Position of match `index`."""
+        return self.older[self.num_older - 1 - index] if index < self.num_older else self.newer[index - self.num_older]
+
+    def num_before(self, position: int) -> int:
+        """How many of the matches lie before `position`."""
+        num_behind = bisect_right(self.older, -position, 0, self.num_older, key=lambda each: -each)
+        return self.num_older - num_behind + bisect_left(self.newer, position, 0, self.num_newer)
 
 
 class FilterScan:
@@ -49,17 +74,9 @@ class FilterScan:
     def __len__(self) -> int:
         return len(self._older) + len(self._newer)
 
-    def __getitem__(self, index: int) -> int:
-        """Position of match `index`; the first is the oldest found so far."""
-        older = self._older
-        num_older = len(older)
-        return older[num_older - 1 - index] if index < num_older else self._newer[index - num_older]
-
-    def num_before(self, position: int) -> int:
-        """How many matches lie before `position`."""
-        older, newer = self._older, self._newer
-        num_older = len(older) - bisect_right(older, -position, key=lambda each: -each)
-        return num_older + bisect_left(newer, position)
+    def found(self) -> Found:
+        """The matches so far; they stay as they are while more are found."""
+        return Found(older=self._older, newer=self._newer, num_older=len(self._older), num_newer=len(self._newer))
 
     @property
     def scanned_fraction(self) -> float:

@@ -22,6 +22,7 @@ from ledger.lines import parse
 from ledger.proofs import prove
 from ledger.record import BlobRef
 from tui.feed.feed import Feed
+from tui.feed.filters import Found
 from tui.feed.frame import Frame
 from tui.keymap import Keymap
 from tui.messages import SeekAsked
@@ -63,6 +64,8 @@ class LedgerScreen(KdScreen):
     def __init__(self, feed: Feed, keymap: Keymap) -> None:
         super().__init__(feed, keymap)
         self._records = _Records(feed)
+        self._anchor: int | None = None
+        """The record that was chosen last, also while none matches."""
         self._complaint = ""
         self._wanted: int | None = None
         """A record that is to be chosen once it is there."""
@@ -104,8 +107,10 @@ class LedgerScreen(KdScreen):
         if self.feed.scan is not None:
             self.feed.scan.extend_to(frame.end)
         lines = self.query_one("#lines", VirtualLines)
-        position = self.chosen_position if self._wanted is None else self._wanted
-        self._records.frame = frame
+        chosen = self.chosen_position
+        self._anchor = self._anchor if chosen is None else chosen
+        position = self._anchor if self._wanted is None else self._wanted
+        self._records.go_on(frame)
         lines.update()
         if self._wanted is not None and self._wanted < self._records.end:
             lines.is_following, self._wanted = False, None
@@ -271,6 +276,12 @@ class _Records:
     def __init__(self, feed: Feed) -> None:
         self.frame = feed.frame
         self._feed = feed
+        self._found: Found | None = None
+
+    def go_on(self, frame: Frame) -> None:
+        """Show the records of `frame`, and what matches by now; until then every line stays what it is."""
+        self.frame = frame
+        self._found = None if self._feed.scan is None else self._feed.scan.found()
 
     @property
     def end(self) -> int:
@@ -279,17 +290,14 @@ class _Records:
         return frame.end if frame.is_live else frame.position + 1
 
     def __len__(self) -> int:
-        scan = self._feed.scan
-        return self.end if scan is None else scan.num_before(self.end)
+        return self.end if self._found is None else self._found.num_before(self.end)
 
     def position(self, index: int) -> int:
-        scan = self._feed.scan
-        return index if scan is None else scan[index]
+        return index if self._found is None else self._found[index]
 
     def index(self, position: int) -> int:
         """Where the record at `position` stands, or the next one that is shown."""
-        scan = self._feed.scan
-        return position if scan is None else scan.num_before(position)
+        return position if self._found is None else self._found.num_before(position)
 
     def draw(self, index: int, width: int, glyphs: Glyphs) -> Pieces:
         position = self.position(index)
