@@ -21,7 +21,7 @@ __all__ = ["TypingApp"]
 _MAX_WAITS = 10
 """So often a key goes behind what the application itself was asked for; there may always be something."""
 _LOOK_SECONDS, _MAX_LOOKS = 0.01, 50
-"""So long a key waits for the first frame of the run that one before it opened."""
+"""So long a key waits for the screen, and the first frame of the run, that one before it opened."""
 _QUIET_TURNS, _MAX_TURNS = 4, 100
 """Of the event loop: so many without a message on its way, and so many at most, are given to the answer of a key."""
 
@@ -63,7 +63,7 @@ class TypingApp(SteeringApp, inherit_bindings=False):
 
     async def _take_typed(self, num_waited: int = 0, num_looks: int = 0) -> None:
         await self._let_answer()
-        if self.feed.is_opening and num_looks < _MAX_LOOKS:
+        if (self.feed.is_opening or self._is_coming()) and num_looks < _MAX_LOOKS:
             self.set_timer(_LOOK_SECONDS, partial(self._take_typed, 0, num_looks + 1))
             return
         if self.message_queue_size and num_waited < _MAX_WAITS:
@@ -102,6 +102,11 @@ class TypingApp(SteeringApp, inherit_bindings=False):
         """Whether the key can be answered before the focused widget has seen it."""
         top = self._top()
         return top is not None and top.maximized is None and not event.is_forwarded and not isinstance(self.focused, Input)
+
+    def _is_coming(self) -> bool:
+        """Whether the screen that has the keys is not all there yet: nothing on it has the focus that something will get."""
+        top = self._top()
+        return top is not None and (not top.is_mounted or (top.focused is None and bool(top.focus_chain)))
 
     def _top(self) -> Screen[Any] | None:
         """The screen that has the keys; None before the first and after the last."""
