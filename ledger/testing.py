@@ -245,7 +245,7 @@ class StoreConformance:
         store = self.new_store(FixedClock())
         for cause in (-7, 2**60):
             meta = Meta(cause=cause)
-            _raises(ValueError, lambda meta=meta: store.append("run/a", [Measured(value=1)], meta=meta))  # type: ignore[misc]
+            _raises(ValueError, lambda meta=meta: store.append("run/a", [Measured(value=1)], meta=meta))  # type: ignore[misc]  # a bound name
         _raises(EncodeError, lambda: store.append("run/a", [Measured(value=1)], meta=Meta(actor="\ud800")))
         assert store.version("run/a") == 0
 

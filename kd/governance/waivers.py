@@ -203,7 +203,7 @@ def _id_of(waiver: Waiver) -> str:
 
 def _spelled(content: dict[str, object]) -> dict[str, object]:
     """Numbers that JSON has no word for are written as words, so that whatever people type has an id."""
-    limits: Iterable[WaiverLimit] = content["limits"]  # type: ignore[assignment]
+    limits: Iterable[WaiverLimit] = content["limits"]  # type: ignore[assignment]  # content is by name, and this is what limits holds
     return content | {"limits": [[limit.gate_id, None if limit.worst is None else float(limit.worst).hex()] for limit in limits]}
 
 

@@ -8,7 +8,7 @@ from kd.governance.commands import AnswerWaiver, CompleteGovernance, FailGoverna
 from kd.governance.events import GovernanceCompleted, GovernanceRetried, VerdictIssued, WaiverAccepted, WaiverApplied, WaiverRejected
 from kd.governance.machine import DECIDER, STAGE, book_of, verdict_of
 from kd.governance.states import Completed, DecideAgain, Publish, Reconsidering
-from kd.governance.waivers import WaiverBook, waive
+from kd.governance.waivers import Waiver, WaiverBook, waive
 from ledger.decider import fold
 from ledger.errors import CommandRejectedError
 from ledger.testing import decide_given
@@ -19,8 +19,8 @@ GOOD, BAD = waiver(), waiver(approved_by="ana")
 ACCEPTED = WaiverAccepted(waiver=GOOD, request=90, decided_at_ms=NOW_MS)
 
 
-def answer(asked: object = GOOD, now_ms: int = NOW_MS) -> AnswerWaiver:
-    return AnswerWaiver(waiver=asked, request=90, now_ms=now_ms)  # type: ignore[arg-type]
+def answer(asked: Waiver = GOOD, now_ms: int = NOW_MS) -> AnswerWaiver:
+    return AnswerWaiver(waiver=asked, request=90, now_ms=now_ms)
 
 
 def test_a_good_waiver_is_accepted_and_the_verdict_is_due_again() -> None:

@@ -33,7 +33,7 @@ END_MS = NOW_MS + 12 * DAY_MS
 KL = NEEDY.violations[0]
 
 
-def problems(asked: Waiver, *, verdict: Verdict = NEEDY, book: WaiverBook = WaiverBook(), now_ms: int = NOW_MS) -> str:  # noqa: B008
+def problems(asked: Waiver, *, verdict: Verdict = NEEDY, book: WaiverBook = WaiverBook(), now_ms: int = NOW_MS) -> str:  # noqa: B008  # frozen
     return " ".join(acceptance_problems(asked, verdict, book, now_ms))
 
 
@@ -223,6 +223,7 @@ def table(rows: Sequence[tuple[str, bool, float | None]], *, is_refused: bool) -
     """The verdict on gates `≥ 0` with these values."""
     results = []
     for place, (level, is_waivable, value) in enumerate(rows):
+        # A level and a status are any of the words their types list.
         gate = GateRule(id=f"g{place}", metric="m", suite="s", rule=">=", theta=0.0, level=level, is_waivable=is_waivable)  # type: ignore[arg-type]
         status = "inconclusive" if value is None else "pass" if value >= 0 else "fail"
         results.append(GateResult(gate=gate, status=status, value=value, bar=None if value is None else 0.0, reason="", evidence=()))  # type: ignore[arg-type]
