@@ -77,13 +77,14 @@ async def test_a_resume_can_be_confirmed_at_once(ledger: Path) -> None:
         await wait_for(pilot, lambda: "another try cannot help" in text_of(app) and GAMMA in text_of(app))
 
 
-async def test_keys_behind_enter_reach_the_screen_that_it_opened(ledger: Path) -> None:
-    """The run is opened, and the rest moves in its figures and opens one."""
+async def test_keys_behind_each_other_reach_the_screen_that_enter_opened(ledger: Path) -> None:
+    """The run is opened by a burst, and once it is on the screen another one moves in its figures and opens one."""
     app = make_app(ledger)
     async with app.run_test(size=(120, 40)) as pilot:
         await wait_for(pilot, lambda: app.is_settled)
-        burst(pilot, "j\njj\n")
-        await wait_for(pilot, lambda: isinstance(app.screen, RunScreen) and app.feed.frame.run == BETA)
+        burst(pilot, "j\n")
+        await wait_for(pilot, lambda: isinstance(app.screen, RunScreen) and app.feed.frame.run == BETA and app.is_settled)
+        burst(pilot, "jj\n")
         await wait_for(
             pilot, lambda: (app.screen.query_one(MetricTable).state.chosen, app.screen.query_one(MetricTable).state.is_open) == (2, True)
         )
